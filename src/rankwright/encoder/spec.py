@@ -1,0 +1,112 @@
+"""All that a checkpoint says about its model, as frozen values that both engines and both model classes read.
+
+In: what `models/` reads from config files. Out: `ModelSpec`, taken by `architecture.py` and the engines.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["bi-encoder", "cross-encoder"]
+
+POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+"""ST's names of the pooling modes, in the order in which ST concatenates them."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Family and sizes of a transformer encoder; made by `families.architecture_from_config`.
+
+    `windows` and `rotary_bases` have one entry a layer: how many tokens each side a local layer sees (0: all),
+    and the base of its rotary angles (0: none). `position_ids_start` is the pad id where positions count from it
+    (RoBERTa, MPNet), else None.
+    """
+
+    family: str
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    intermediate_size: int
+    vocab_size: int
+    max_positions: int
+    type_vocab_size: int = 0
+    norm_eps: float = 1e-12
+    activation: str = "gelu"
+    position_ids_start: int | None = None
+    windows: tuple[int, ...] = ()
+    rotary_bases: tuple[float, ...] = ()
+    relative_buckets: int = 0
+    hidden_dropout: float = 0.0
+    attention_dropout: float = 0.0
+    classifier_dropout: float = 0.0
+    classifier_pooling: str = "cls"
+    classifier_activation: str = "tanh"
+    use_bias: bool = True
+    norm_bias: bool = True
+    initializer_range: float = 0.02
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Token states to one vector: the modes (of `POOLING_MODES`) are concatenated."""
+
+    modes: tuple[str, ...] = ("mean",)
+    include_prompt: bool = True
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A linear layer after pooling; its tensors are `{name}.linear.weight` and `{name}.linear.bias`.
+
+    `name` is the folder of the module in the checkpoint, such as "2_Dense". `activation` is a dotted path below `torch.`.
+    """
+
+    name: str
+    in_features: int
+    out_features: int
+    use_bias: bool = True
+    activation: str = "torch.nn.modules.linear.Identity"
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Division by the L2 norm (at least 1e-12)."""
+
+
+Module = Pooling | Dense | Normalize
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a checkpoint says: enough to build, run, describe and save the model without reading its configs again.
+
+    `modules` follow the transformer of a bi-encoder and are empty for a cross-encoder. `activation` is the dotted path
+    that turns a cross-encoder's logits into scores. `max_length` counts special tokens. `head_is_new` is true where the
+    checkpoint holds no classification head, so that ours is drawn at random. `config` is config.json as read.
+    """
+
+    kind: Kind
+    architecture: Architecture
+    max_length: int
+    modules: tuple[Module, ...] = ()
+    num_labels: int = 1
+    activation: str = "torch.nn.modules.linear.Identity"
+    head_is_new: bool = False
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    similarity: str | None = None
+    truncate_dim: int | None = None
+    lower_case: bool = False
+    uses_type_ids: bool = True
+    config: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def embedding_size(self) -> int:
+        """Length of a bi-encoder's embeddings before `truncate_dim`."""
+        size = self.architecture.hidden_size
+        for module in self.modules:
+            if isinstance(module, Pooling):
+                size *= len(module.modes)
+            elif isinstance(module, Dense):
+                size = module.out_features
+        return size

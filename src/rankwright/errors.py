@@ -1,0 +1,51 @@
+"""What can go wrong, as a small tree of exceptions.
+
+    RankwrightError
+    |-- ConfigError          a config file, flag or argument (also ValueError)
+    |-- DataError            a data file or a row of it (also ValueError)
+    |-- ShapeError           tensors or lists that do not fit together (also ValueError)
+    |-- ValueRangeError      a number outside its range (also ValueError)
+    |-- ModelFormatError     a checkpoint that cannot be read as what it says it is (also ValueError)
+    |-- MissingExtraError    a package that an extra installs (also ImportError)
+    `-- HubError             a name that the Hub, its cache and the disk do not resolve
+
+A message says what was given (with its place), what was expected, and what to do.
+"""
+
+
+class RankwrightError(Exception):
+    """Any error that rankwright raises on purpose."""
+
+
+class ConfigError(RankwrightError, ValueError):
+    """A config file, flag or argument that does not say something we can do."""
+
+
+class DataError(RankwrightError, ValueError):
+    """A data file, or a row of it, that cannot be used as asked."""
+
+
+class ShapeError(RankwrightError, ValueError):
+    """Tensors or lists whose sizes do not fit together."""
+
+
+class ValueRangeError(RankwrightError, ValueError):
+    """A number outside the range in which it means something."""
+
+
+class ModelFormatError(RankwrightError, ValueError):
+    """A checkpoint that cannot be read as what it says it is."""
+
+
+class MissingExtraError(RankwrightError, ImportError):
+    """A package that is not installed, with the pip line that installs it."""
+
+    def __init__(self, purpose: str, extra: str, package: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'rankwright[{extra}]'"
+        )
+
+
+class HubError(RankwrightError):
+    """A model or data set that is neither on disk, nor in the Hub's cache, nor on the Hub."""
