@@ -41,6 +41,7 @@ class Architecture:
     classifier_dropout: float = 0.0
     classifier_pooling: str = "cls"
     classifier_activation: str = "tanh"
+    classifier_bias: bool = True
     use_bias: bool = True
     norm_bias: bool = True
     initializer_range: float = 0.02

@@ -1,0 +1,77 @@
+"""What an engine is, and which one a model gets.
+
+In: `ModelSpec`, weights, and the user's wishes. Out: an `Engine`.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+
+from rankwright.encoder.spec import ModelSpec
+from rankwright.errors import ConfigError, MissingExtraError
+from rankwright.text import TokenBatch
+
+ENGINES = ("auto", "openvino", "torch")
+
+
+class Engine(Protocol):
+    """Runs token batches; thread-safe."""
+
+    name: str
+    dtype: str
+
+    def run(self, batch: TokenBatch) -> np.ndarray:
+        """(B, size) float32: embeddings, or logits before the activation."""
+
+
+def make_engine(
+    spec: ModelSpec, weights: Mapping[str, np.ndarray], *, engine: str = "auto", device: str = "auto", dtype: str = "auto"
+) -> Engine:
+    """The engine for a model.
+
+    Args:
+        spec: the model.
+        weights: arrays by Hugging Face name.
+        engine: "openvino", "torch", or "auto": torch on a GPU if there is one and torch is installed, else OpenVINO.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        dtype: "auto", "float32", "bfloat16" or "float16".
+
+    Returns:
+        The engine, ready to run.
+
+    Raises:
+        ConfigError: an engine or a combination that does not exist.
+        MissingExtraError: torch is wanted but not installed.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}.")
+    if device == "auto":
+        device = "cuda" if engine != "openvino" and _has_cuda() else "cpu"
+    if engine == "auto":
+        engine = "openvino" if device == "cpu" else "torch"
+    if engine == "torch":
+        if find_spec("torch") is None:
+            raise MissingExtraError(f"engine='torch' (device {device!r})", "torch", "torch")
+        from rankwright.encoder.engine_torch import TorchEngine
+
+        return TorchEngine(spec, weights, dtype=dtype, device=device)
+    if device != "cpu":
+        raise ConfigError(f"engine='openvino' runs on the CPU, not on device={device!r}. Use engine='torch'.")
+    from rankwright.encoder.engine_openvino import OpenVINOEngine
+
+    return OpenVINOEngine(spec, weights, dtype=dtype)
+
+
+def _has_cuda() -> bool:
+    """Asks torch only where a driver is there: importing torch takes seconds."""
+    from pathlib import Path
+
+    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidia0").exists():
+        return False
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,86 @@
+"""The torch engine: GPU inference, and CPU inference where torch is wanted.
+
+In: `TokenBatch`. Out: float32 rows, one for each text.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from rankwright.encoder.ops_torch import TorchEncoder
+from rankwright.encoder.spec import ModelSpec
+from rankwright.errors import ConfigError
+from rankwright.text import TokenBatch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TorchEngine:
+    """Runs batches with torch on one device; safe to call from many threads (weights are only read)."""
+
+    name = "torch"
+
+    def __init__(
+        self, spec: ModelSpec, weights: Mapping[str, np.ndarray], *, dtype: str = "auto", device: str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        self.module = load_module(spec, weights).eval().to(self.device, DTYPES[self.dtype])
+
+    def run(self, batch: TokenBatch) -> np.ndarray:
+        """The model's output for each text.
+
+        Args:
+            batch: B texts.
+
+        Returns:
+            (B, size) float32.
+        """
+        with torch.inference_mode():
+            return self.module(batch).cpu().numpy()
+
+
+def load_module(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> TorchEncoder:
+    """A `TorchEncoder` in float32 with the weights of a checkpoint; a new head keeps its random draw.
+
+    Args:
+        spec: the model.
+        weights: arrays by Hugging Face name.
+
+    Returns:
+        The module, in training mode.
+    """
+    module = TorchEncoder(spec)
+    state = {name: torch.tensor(weights[name]) for name in module.state_dict() if name in weights}
+    module.load_state_dict(state, strict=not spec.head_is_new)
+    return module
+
+
+def choose_dtype(dtype: str, device: torch.device) -> str:
+    """The compute type for what was asked.
+
+    Args:
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        device: where it will run.
+
+    Returns:
+        The name of the type; "auto" is bfloat16 where the device multiplies it natively.
+
+    Raises:
+        ConfigError: a type that the device would have to emulate.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("bfloat16" if native else "float16") if dtype == "auto" else dtype
+    native = cpu_has_bfloat16()
+    if dtype == "auto":
+        return "bfloat16" if native and device.type == "cpu" else "float32"
+    if dtype == "float32" or (dtype == "bfloat16" and native):
+        return dtype
+    raise ConfigError(f"dtype={dtype!r} is not native to this {device.type}. Use dtype='auto' or 'float32'.")
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 natively (AVX512-BF16 or AMX)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

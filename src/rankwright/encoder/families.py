@@ -1,0 +1,239 @@
+"""Weight names and config keys of each Hugging Face family, as data.
+
+In: config.json. Out: `Architecture`, and the `Family` that names its tensors. A new family is one entry of `FAMILIES`
+plus, at most, one new function in `architecture.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rankwright.encoder.spec import Architecture
+from rankwright.errors import ModelFormatError
+
+BERT_NAMES = {
+    "words": "embeddings.word_embeddings",
+    "positions": "embeddings.position_embeddings",
+    "types": "embeddings.token_type_embeddings",
+    "embedding_norm": "embeddings.LayerNorm",
+    "layer": "encoder.layer.{i}",
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attention_output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+
+MPNET_NAMES = BERT_NAMES | {
+    "query": "attention.attn.q",
+    "key": "attention.attn.k",
+    "value": "attention.attn.v",
+    "attention_output": "attention.attn.o",
+    "attention_norm": "attention.LayerNorm",
+    "relative_bias": "encoder.relative_attention_bias",
+}
+
+MODERNBERT_NAMES = {
+    "words": "embeddings.tok_embeddings",
+    "embedding_norm": "embeddings.norm",
+    "layer": "layers.{i}",
+    "attention_norm": "attn_norm",
+    "query_key_value": "attn.Wqkv",
+    "attention_output": "attn.Wo",
+    "output_norm": "mlp_norm",
+    "up": "mlp.Wi",
+    "down": "mlp.Wo",
+    "final_norm": "final_norm",
+}
+
+BERT_KEYS = {
+    "num_layers": "num_hidden_layers",
+    "hidden_size": "hidden_size",
+    "num_heads": "num_attention_heads",
+    "intermediate_size": "intermediate_size",
+    "vocab_size": "vocab_size",
+    "max_positions": "max_position_embeddings",
+    "type_vocab_size": "type_vocab_size",
+    "norm_eps": "layer_norm_eps",
+    "activation": "hidden_act",
+    "hidden_dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "classifier_dropout": "classifier_dropout",
+    "initializer_range": "initializer_range",
+}
+
+BERT_DEFAULTS: dict[str, Any] = {
+    "type_vocab_size": 2,
+    "norm_eps": 1e-12,
+    "activation": "gelu",
+    "hidden_dropout": 0.1,
+    "attention_dropout": 0.1,
+    "initializer_range": 0.02,
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A classification head: dense, activation, norm where there is one, then the output layer.
+
+    Paths are in the whole model; `{prefix}` stands for the encoder's place in it.
+    """
+
+    dense: str
+    output: str
+    norm: str | None = None
+    drops_input: bool = True
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where a family keeps its weights, and what its config calls its sizes.
+
+    `prefix` is the encoder's place in a model with a head. `layer` and `embeddings` choose the functions of
+    `architecture.py`; `position_ids_start` is the config key of the pad id from which positions count.
+    """
+
+    prefix: str
+    names: Mapping[str, str]
+    keys: Mapping[str, str]
+    head: Head
+    layer: str = "post_norm"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    position_ids_start: int | str | None = None
+
+
+ROBERTA_HEAD = Head(dense="classifier.dense", output="classifier.out_proj")
+
+ROBERTA = Family(
+    prefix="roberta",
+    names=BERT_NAMES,
+    keys=BERT_KEYS,
+    head=ROBERTA_HEAD,
+    defaults=BERT_DEFAULTS,
+    position_ids_start="pad_token_id",
+)
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(
+        prefix="bert",
+        names=BERT_NAMES,
+        keys=BERT_KEYS,
+        head=Head(dense="{prefix}.pooler.dense", output="classifier", drops_input=False),
+        defaults=BERT_DEFAULTS,
+    ),
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
+    "mpnet": Family(
+        prefix="mpnet",
+        names=MPNET_NAMES,
+        keys=BERT_KEYS | {"relative_buckets": "relative_attention_num_buckets"},
+        head=ROBERTA_HEAD,
+        defaults=BERT_DEFAULTS | {"type_vocab_size": 0, "relative_buckets": 32},
+        position_ids_start=1,
+    ),
+    "modernbert": Family(
+        prefix="model",
+        names=MODERNBERT_NAMES,
+        keys={
+            "num_layers": "num_hidden_layers",
+            "hidden_size": "hidden_size",
+            "num_heads": "num_attention_heads",
+            "intermediate_size": "intermediate_size",
+            "vocab_size": "vocab_size",
+            "max_positions": "max_position_embeddings",
+            "norm_eps": "norm_eps",
+            "activation": "hidden_activation",
+            "norm_bias": "norm_bias",
+            "use_bias": "attention_bias",
+            "hidden_dropout": "mlp_dropout",
+            "attention_dropout": "attention_dropout",
+            "classifier_dropout": "classifier_dropout",
+            "classifier_pooling": "classifier_pooling",
+            "classifier_activation": "classifier_activation",
+            "classifier_bias": "classifier_bias",
+            "initializer_range": "initializer_range",
+        },
+        head=Head(dense="head.dense", norm="head.norm", output="classifier", drops_input=False),
+        layer="pre_norm_gated",
+        defaults={
+            "norm_eps": 1e-5,
+            "activation": "gelu",
+            "norm_bias": False,
+            "use_bias": False,
+            "classifier_pooling": "cls",
+            "classifier_activation": "gelu",
+            "classifier_bias": False,
+        },
+    ),
+}
+
+REQUIRED = ("num_layers", "hidden_size", "num_heads", "intermediate_size", "vocab_size", "max_positions")
+
+
+def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
+    """The architecture that a Hugging Face config.json describes.
+
+    Args:
+        config: the parsed file.
+
+    Returns:
+        Family and sizes.
+
+    Raises:
+        ModelFormatError: a family that is not in `FAMILIES`, a missing size, or a feature that we do not run.
+    """
+    model_type = str(config.get("model_type"))
+    family = FAMILIES.get(model_type)
+    if family is None:
+        raise ModelFormatError(
+            f"config.json: model_type {model_type!r} is not a family that rankwright runs. "
+            f"Known families: {', '.join(sorted(FAMILIES))}."
+        )
+    values = dict(family.defaults)
+    for name, key in family.keys.items():
+        if config.get(key) is not None:
+            values[name] = config[key]
+    missing = [family.keys[name] for name in REQUIRED if name not in values]
+    if missing:
+        raise ModelFormatError(f"config.json: a {model_type} config needs {', '.join(missing)}, which it lacks.")
+    if config.get("position_embedding_type", "absolute") != "absolute":
+        raise ModelFormatError(
+            f"config.json: position_embedding_type {config['position_embedding_type']!r} is not supported, "
+            "only 'absolute' is. Convert the model, or use sentence-transformers for it."
+        )
+    if values.get("classifier_dropout") is None:
+        values["classifier_dropout"] = values.get("hidden_dropout", 0.0)
+    start = config.get("pad_token_id") if isinstance(family.position_ids_start, str) else family.position_ids_start
+    values["position_ids_start"] = 1 if start is None and family.position_ids_start is not None else start
+    if family.layer == "pre_norm_gated":
+        values |= _local_layers(config, values["num_layers"])
+    return Architecture(family=model_type, **values)
+
+
+def _local_layers(config: Mapping[str, Any], num_layers: int) -> dict[str, tuple[Any, ...]]:
+    """Window and rotary base of each ModernBERT layer, from the config keys of transformers 4 or 5."""
+    period = config.get("global_attn_every_n_layers") or 3
+    types = config.get("layer_types") or [
+        "sliding_attention" if i % period else "full_attention" for i in range(num_layers)
+    ]
+    ropes = config.get("rope_parameters") or {}
+    bases = {
+        "full_attention": ropes.get("full_attention", {}).get("rope_theta") or config.get("global_rope_theta") or 160_000.0,
+        "sliding_attention": ropes.get("sliding_attention", {}).get("rope_theta")
+        or config.get("local_rope_theta")
+        or 10_000.0,
+    }
+    kinds = {rope.get("rope_type", "default") for rope in ropes.values() if isinstance(rope, Mapping)}
+    if kinds - {"default"}:
+        raise ModelFormatError(f"config.json: rope_type {sorted(kinds)} is not supported, only 'default' is.")
+    half_window = int(config.get("local_attention") or 128) // 2
+    if config.get("mlp_bias", False) != config.get("attention_bias", False):
+        raise ModelFormatError("config.json: mlp_bias and attention_bias differ, which is not supported.")
+    return {
+        "windows": tuple(half_window if kind == "sliding_attention" else 0 for kind in types),
+        "rotary_bases": tuple(float(bases[kind]) for kind in types),
+    }

@@ -1,0 +1,255 @@
+"""The description built as an OpenVINO graph, from weights by name and without torch.
+
+In: `ModelSpec` and weights. Does: `architecture.forward` over graph nodes. Out: `openvino.Model` with the inputs of `INPUTS`
+and one output. Letters: B texts, L padded tokens, D features, H heads.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from rankwright.encoder import architecture
+from rankwright.encoder.families import FAMILIES
+from rankwright.encoder.spec import ModelSpec
+from rankwright.errors import ModelFormatError
+
+Node = Any
+
+INPUTS = ("ids", "mask", "positions", "types", "pooled")
+"""Graph inputs, all (B, L): token ids, 1.0 for tokens, position ids, type ids, and 1.0 for tokens that pooling reads."""
+
+OPENVINO_ACTIVATIONS = {
+    "gelu": ("gelu", "erf"),
+    "gelu_new": ("gelu", "tanh"),
+    "gelu_pytorch_tanh": ("gelu", "tanh"),
+    "gelu_fast": ("gelu", "tanh"),
+    "relu": ("relu",),
+    "silu": ("swish",),
+    "swish": ("swish",),
+    "tanh": ("tanh",),
+    "sigmoid": ("sigmoid",),
+    "torch.nn.modules.activation.Tanh": ("tanh",),
+    "torch.nn.modules.activation.ReLU": ("relu",),
+    "torch.nn.modules.activation.GELU": ("gelu", "erf"),
+    "torch.nn.modules.activation.Sigmoid": ("sigmoid",),
+    "torch.nn.modules.activation.SiLU": ("swish",),
+    "torch.nn.modules.linear.Identity": (),
+}
+
+
+def import_openvino() -> Any:
+    """The `openvino` package, without its telemetry.
+
+    `import openvino` else forks a child that looks up an analytics host and writes to the home folder.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes it unimportable
+        os.environ.setdefault("OPENVINO_LOG_LEVEL", "0")
+    import openvino
+
+    return openvino
+
+
+def build_graph(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> Any:
+    """The graph of the model.
+
+    Args:
+        spec: the model.
+        weights: float32 arrays by Hugging Face name; the graph shares their memory, so they must outlive it.
+
+    Returns:
+        An `openvino.Model` with dynamic B and L.
+
+    Raises:
+        ModelFormatError: an activation that the graph has no node for.
+    """
+    openvino = import_openvino()
+    ops = OpenVINOOps(spec, weights)
+    output = architecture.forward(ops, spec)
+    used = [ops.inputs[name] for name in INPUTS if name in ops.inputs]
+    return openvino.Model([output], used, "rankwright")
+
+
+class OpenVINOOps:
+    """`architecture.Ops` on graph nodes: token states (B, L, D), or vectors (B, D) after `first` and `pool`."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, np.ndarray],
+        prefix: str = "",
+        inputs: dict[str, Node] | None = None,
+        constants: dict[Any, Node] | None = None,
+    ) -> None:
+        import_openvino()
+        from openvino import opset15
+
+        self.op = opset15
+        self.spec, self.weights, self.prefix = spec, weights, prefix
+        self.inputs: dict[str, Node] = {} if inputs is None else inputs
+        self.constants: dict[Any, Node] = {} if constants is None else constants
+
+    def at(self, path: str) -> Self:
+        return type(self)(self.spec, self.weights, f"{self.prefix}{path}.", self.inputs, self.constants)
+
+    def embed(self, path: str, ids: str, rows: int, size: int) -> Node:
+        table = self._weight(f"{path}.weight")
+        if ids == "types" and not self.spec.uses_type_ids:
+            return self.op.gather(table, self._ints(0), self._ints(0))
+        return self.op.gather(table, self._input(ids), self._ints(0))
+
+    def linear(self, path: str, x: Node, size: int, *, bias: bool = True) -> Node:
+        product = self.op.matmul(x, self._weight(f"{path}.weight"), False, True)
+        return self.op.add(product, self._weight(f"{path}.bias")) if bias else product
+
+    def layer_norm(self, path: str, x: Node, *, eps: float, bias: bool = True) -> Node:
+        normed = self.op.mvn(x, self._ints([-1]), normalize_variance=True, eps=eps, eps_mode="inside_sqrt")
+        scaled = self.op.multiply(normed, self._weight(f"{path}.weight"))
+        return self.op.add(scaled, self._weight(f"{path}.bias")) if bias else scaled
+
+    def activation(self, kind: str, x: Node) -> Node:
+        found = OPENVINO_ACTIVATIONS.get(kind)
+        if found is None:
+            raise ModelFormatError(
+                f"activation {kind!r} has no OpenVINO node here. Known: {', '.join(OPENVINO_ACTIVATIONS)}. "
+                "Use engine='torch' for this model."
+            )
+        return getattr(self.op, found[0])(x, *found[1:]) if found else x
+
+    def add(self, x: Node, y: Node) -> Node:
+        return self.op.add(x, y)
+
+    def multiply(self, x: Node, y: Node) -> Node:
+        return self.op.multiply(x, y)
+
+    def split(self, x: Node, parts: int) -> list[Node]:
+        return list(self.op.split(x, self._ints(-1), parts).outputs())
+
+    def concat(self, parts: list[Node]) -> Node:
+        return self.op.concat(parts, -1)
+
+    def dropout(self, x: Node, rate: float) -> Node:
+        return x
+
+    def rotate(self, x: Node, cos_PD: np.ndarray, sin_PD: np.ndarray) -> Node:
+        size = cos_PD.shape[1]
+        cos, sin = (
+            self.op.unsqueeze(self.op.gather(self._constant(t), self._input("positions"), self._ints(0)), self._ints(2))
+            for t in (cos_PD, sin_PD)
+        )
+        x_BLHD = self.op.reshape(x, self._ints([0, 0, -1, size]), True)
+        first, second = self.split(x_BLHD, 2)
+        turned = self.op.concat([self.op.negative(second), first], -1)
+        rotated = self.op.add(self.op.multiply(x_BLHD, cos), self.op.multiply(turned, sin))
+        return self.op.reshape(rotated, self._ints([0, 0, -1]), True)
+
+    def relative_bias(self, path: str, bucket_R: np.ndarray, rows: int, heads: int) -> Node:
+        distance_LL = self._distance()
+        table = self.op.constant(np.ascontiguousarray(self._array(f"{path}.weight")[bucket_R].T))
+        index = self.op.add(distance_LL, self._ints(len(bucket_R) // 2))
+        return self.op.unsqueeze(self.op.gather(table, index, self._ints(1)), self._ints(0))
+
+    def attention(
+        self, q: Node, k: Node, v: Node, *, heads: int, window: int, bias: Node | None, dropout: float
+    ) -> Node:
+        first_only = q.get_output_partial_shape(0).rank.get_length() == 2 if hasattr(q, "get_output_partial_shape") else False
+        if first_only:
+            q = self.op.unsqueeze(q, self._ints(1))
+        q, k, v = (self._heads(x, heads) for x in (q, k, v))
+        mask = self._attention_mask(window, bias, first_only=first_only)
+        out = self.op.transpose(self.op.scaled_dot_product_attention(q, k, v, mask), self._ints([0, 2, 1, 3]))
+        out = self.op.reshape(out, self._ints([0, 0, -1]), True)
+        return self.op.squeeze(out, self._ints(1)) if first_only else out
+
+    def layer(self, index: int, x: Node, bias: Node | None, *, first_only: bool) -> Node:
+        arch = self.spec.architecture
+        scope = self.at(FAMILIES[arch.family].names["layer"].format(i=index))
+        return architecture.transformer_layer(scope, arch, index, x, bias, first_only=first_only)
+
+    def first(self, x: Node) -> Node:
+        return self.op.gather(x, self._ints(0), self._ints(1))
+
+    def pool(self, x: Node, mode: str, *, include_prompt: bool) -> Node:
+        mask_BL = self._input("mask" if include_prompt else "pooled")
+        mask_BL1 = self.op.unsqueeze(mask_BL, self._ints(2))
+        if mode == "max":
+            hidden = self.op.multiply(self.op.subtract(self._floats(1), mask_BL1), self._floats(-3e38))
+            return self.op.reduce_max(self.op.add(self.op.multiply(x, mask_BL1), hidden), self._ints([1]))
+        if mode == "cls" or mode == "lasttoken":
+            ones_BL = self.op.cum_sum(mask_BL, self._ints(1), reverse=mode == "lasttoken")
+            edge_BL = self.op.multiply(self.op.convert(self.op.equal(ones_BL, self._floats(1)), "f32"), mask_BL)
+            picked = self.op.multiply(x, self.op.unsqueeze(edge_BL, self._ints(2)))
+            return self.op.reduce_sum(picked, self._ints([1]))
+        if mode == "weightedmean":
+            places_BL = self.op.cum_sum(self._input("mask"), self._ints(1))
+            mask_BL1 = self.op.multiply(mask_BL1, self.op.unsqueeze(places_BL, self._ints(2)))
+        total = self.op.reduce_sum(self.op.multiply(x, mask_BL1), self._ints([1]))
+        count = self.op.maximum(self.op.reduce_sum(mask_BL1, self._ints([1])), self._floats(1e-9))
+        return self.op.divide(total, self.op.sqrt(count) if mode == "mean_sqrt_len_tokens" else count)
+
+    def normalize(self, x: Node) -> Node:
+        norm = self.op.sqrt(self.op.reduce_sum(self.op.multiply(x, x), self._ints([-1]), True))
+        return self.op.divide(x, self.op.maximum(norm, self._floats(1e-12)))
+
+    def _heads(self, x: Node, heads: int) -> Node:
+        x = self.op.reshape(x, self._ints([0, 0, heads, self.spec.architecture.hidden_size // heads]), True)
+        return self.op.transpose(x, self._ints([0, 2, 1, 3]))
+
+    def _attention_mask(self, window: int, bias: Node | None, *, first_only: bool) -> Node:
+        """What is added to the scores: (B, 1, 1, L), or (B, 1 or H, L, L) with a window or a bias; made once a kind."""
+        key = ("mask", window, bias is not None, first_only)
+        if key in self.constants:
+            return self.constants[key]
+        masked = self.op.multiply(self.op.subtract(self._input("mask"), self._floats(1)), self._floats(1e9))
+        mask = self.op.unsqueeze(masked, self._ints([1, 2]))
+        if window:
+            far_LL = self.op.greater(self.op.absolute(self._distance()), self._ints(window))
+            hidden = self.op.multiply(self.op.convert(far_LL, "f32"), self._floats(-1e9))
+            hidden = self.op.unsqueeze(hidden, self._ints([0, 1]))
+            mask = self.op.add(mask, self._first_row(hidden) if first_only else hidden)
+        if bias is not None:
+            mask = self.op.add(mask, self._first_row(bias) if first_only else bias)
+        self.constants[key] = mask
+        return mask
+
+    def _first_row(self, x: Node) -> Node:
+        return self.op.gather(x, self._ints([0]), self._ints(2))
+
+    def _distance(self) -> Node:
+        """Key position minus query position, (L, L)."""
+        if "distance" not in self.constants:
+            length = self.op.gather(self.op.shape_of(self._input("ids")), self._ints(1), self._ints(0))
+            places = self.op.range(self._ints(0), length, self._ints(1), output_type="i64")
+            self.constants["distance"] = self.op.subtract(
+                self.op.unsqueeze(places, self._ints(0)), self.op.unsqueeze(places, self._ints(1))
+            )
+        return self.constants["distance"]
+
+    def _input(self, name: str) -> Node:
+        if name not in self.inputs:
+            is_mask = name in ("mask", "pooled")
+            self.inputs[name] = self.op.parameter([-1, -1], np.float32 if is_mask else np.int32, name=name)
+        return self.inputs[name]
+
+    def _array(self, name: str) -> np.ndarray:
+        return self.weights[self.prefix + name]
+
+    def _weight(self, name: str) -> Node:
+        name = self.prefix + name
+        if name not in self.constants:
+            self.constants[name] = self.op.constant(self.weights[name], shared_memory=True)
+        return self.constants[name]
+
+    def _constant(self, values: np.ndarray) -> Node:
+        if id(values) not in self.constants:
+            self.constants[id(values)] = self.op.constant(values)
+        return self.constants[id(values)]
+
+    def _ints(self, values: int | list[int]) -> Node:
+        return self.op.constant(np.asarray(values, dtype=np.int64))
+
+    def _floats(self, value: float) -> Node:
+        return self.op.constant(np.float32(value))

@@ -1,0 +1,32 @@
+"""Batches for inference: texts of similar length together, each batch within a budget of padded tokens.
+
+In: the lengths of all texts. Out: lists of indices; the caller puts the results back in order.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def plan_batches(
+    lengths: Sequence[int] | np.ndarray, *, batch_tokens: int, max_texts: int | None = None
+) -> list[np.ndarray]:
+    """Split texts into batches, longest first, of at most `batch_tokens` tokens counted at the longest text's length.
+
+    Args:
+        lengths: tokens of each text.
+        batch_tokens: the budget; a text longer than it is a batch of its own.
+        max_texts: at most so many texts in a batch; None: as many as fit.
+
+    Returns:
+        Indices of each batch; each index is in exactly one. Longest first, so that memory peaks at once.
+    """
+    lengths_B = np.asarray(lengths)
+    order = np.argsort(-lengths_B, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        fit = max(1, batch_tokens // max(1, int(lengths_B[order[start]])))
+        fit = fit if max_texts is None else min(fit, max_texts)
+        batches.append(order[start : start + fit])
+        start += fit
+    return batches
