@@ -1,0 +1,66 @@
+"""Import is free: it loads no torch, takes no time, and a test says so."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "transformers", "datasets", "sentence_transformers", "scipy", "sklearn", "pandas")
+IMPORT_S = 0.150
+HELP_S = 0.400
+
+COMMAND_LINE = (
+    "from rankwright.cli import main; sys.argv = ['rankwright', '--help']\ntry: main()\nexcept SystemExit: pass\n"
+)
+
+
+def loaded(code: str) -> set[str]:
+    """The heavy packages that a fresh process has loaded after running the code."""
+    report = f"print('\\nloaded:', *sorted(set({HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", f"import sys\n{code}\n{report}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split("loaded:")[-1].split())
+
+
+def best_seconds(code: str, runs: int = 7) -> float:
+    """Wall time of a fresh process that runs the code; the best of some runs is the least disturbed."""
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import sys\n{code}"], check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    return min(seconds() for _ in range(runs))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rankwright",
+        COMMAND_LINE,
+        "from rankwright import BiEncoder, CrossEncoder",
+        "import rankwright.evaluation, rankwright.data, rankwright.card, rankwright.config, rankwright.text",
+    ],
+    ids=["import", "help", "models", "modules"],
+)
+def test_without_training_nothing_heavy_is_loaded(code: str) -> None:
+    assert loaded(code) == set()
+
+
+@pytest.mark.parametrize("name", ["torch", "scipy"])
+def test_the_check_for_heavy_packages_can_fail(name: str) -> None:
+    assert name in loaded(f"import {name}")
+
+
+def test_import_takes_at_most_150_ms() -> None:
+    assert best_seconds("import rankwright") - best_seconds("pass") <= IMPORT_S
+
+
+def test_help_takes_at_most_400_ms() -> None:
+    assert best_seconds(COMMAND_LINE) <= HELP_S
+
+
+def test_the_check_for_time_can_fail() -> None:
+    busy = "import time\nend = time.perf_counter() + 0.25\nwhile time.perf_counter() < end: pass"
+    assert best_seconds(busy, runs=2) - best_seconds("pass") > IMPORT_S
