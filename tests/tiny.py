@@ -1,0 +1,356 @@
+"""Seeded tiny checkpoints of every family, with every parameter drawn and a tokenizer of the family's own kind.
+
+In: nothing but a seed. Out: folders that sentence-transformers, transformers and rankwright load.
+
+With the initialisation of the library a dropped bias, a dropped LayerNorm weight or an unscaled attention stays below
+every tolerance, so that no test could fail; hence linear weights of std 1.5 / sqrt(fan_in), embeddings 0.6, biases 0.1,
+LayerNorm weights 1 +- 0.2, and an eps of 1e-3 that can be told from others.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import nn
+
+from tests.texts import CORPUS
+
+HIDDEN = 32
+EPS = 1e-3
+VOCAB = 700
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family spells its tokenizer and config; `config` is what differs from the transformers defaults."""
+
+    model: str
+    tokenizer_class: str
+    tokenizer: Callable[[], Tokenizer]
+    special: Mapping[str, str]
+    max_length: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    model_input_names: tuple[str, ...] = ("input_ids", "attention_mask")
+
+
+BRACKETS = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
+ANGLES = {
+    "bos": "<s>",
+    "eos": "</s>",
+    "cls": "<s>",
+    "sep": "</s>",
+    "pad": "<pad>",
+    "unk": "<unk>",
+    "mask": "<mask>",
+}
+
+
+def wordpiece() -> Tokenizer:
+    """BERT: cleaned, lower-cased, split at punctuation; `[CLS] A [SEP] B [SEP]` with types 0 and 1.
+
+    Returns:
+        The tokenizer, trained on `CORPUS`.
+    """
+    tokenizer = _wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+def mpnet_wordpiece() -> Tokenizer:
+    """MPNet: BERT's pieces, RoBERTa's special tokens and ids (`<s>` 0, `<pad>` 1, `</s>` 2), `<s> A </s></s> B </s>`.
+
+    Returns:
+        The tokenizer, trained on `CORPUS`.
+    """
+    tokenizer = _wordpiece(["<s>", "<pad>", "</s>", "[UNK]", "<mask>"])
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+def _wordpiece(special_tokens: list[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=VOCAB, special_tokens=special_tokens, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return tokenizer
+
+
+def roberta_bytes() -> Tokenizer:
+    """RoBERTa: byte-level BPE, `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, mask last; `<s> A </s></s> B </s>`.
+
+    Returns:
+        The tokenizer, trained on `CORPUS`.
+    """
+    tokenizer = _byte_bpe(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+def modernbert_bytes() -> Tokenizer:
+    """ModernBERT: byte-level BPE after NFC, bracketed special tokens at the end; `[CLS] A [SEP] B [SEP]`, one type.
+
+    Returns:
+        The tokenizer, trained on `CORPUS`.
+    """
+    tokenizer = _byte_bpe([])
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.add_special_tokens(
+        [AddedToken(token, lstrip=token == "[MASK]", special=True) for token in BRACKETS.values()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+def _byte_bpe(special_tokens: list[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB,
+        special_tokens=special_tokens,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    """XLM-R: Unigram over words with a leading mark, RoBERTa's special ids; `<s> A </s></s> B </s>`.
+
+    Returns:
+        The tokenizer, trained on `CORPUS`.
+    """
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=VOCAB, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(
+        "Bert",
+        "BertTokenizer",
+        wordpiece,
+        BRACKETS,
+        max_length=128,
+        config={"max_position_embeddings": 512, "pad_token_id": 0, "layer_norm_eps": EPS},
+        model_input_names=("input_ids", "token_type_ids", "attention_mask"),
+    ),
+    "roberta": Family(
+        "Roberta",
+        "RobertaTokenizer",
+        roberta_bytes,
+        ANGLES,
+        max_length=512,
+        config={"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": EPS},
+    ),
+    "xlm-roberta": Family(
+        "XLMRoberta",
+        "XLMRobertaTokenizer",
+        unigram,
+        ANGLES,
+        max_length=256,
+        config={"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": EPS},
+    ),
+    "mpnet": Family(
+        "MPNet",
+        "MPNetTokenizer",
+        mpnet_wordpiece,
+        {**ANGLES, "unk": "[UNK]"},
+        max_length=384,
+        config={"max_position_embeddings": 514, "layer_norm_eps": EPS},
+    ),
+    "modernbert": Family(
+        "ModernBert",
+        "PreTrainedTokenizerFast",
+        modernbert_bytes,
+        BRACKETS,
+        max_length=256,
+        # Window of 4 tokens each side, layers 0 and 2 global; the two rotary bases differ by the factor of the original.
+        config={
+            "max_position_embeddings": 512,
+            "local_attention": 8,
+            "global_attn_every_n_layers": 2,
+            "global_rope_theta": 160_000.0,
+            "local_rope_theta": 10_000.0,
+            "norm_eps": EPS,
+        },
+    ),
+}
+"""Every family of the bi-encoders; `CROSS_FAMILIES` are those with a classification head."""
+
+CROSS_FAMILIES = ("bert", "roberta", "xlm-roberta")
+
+
+def build_bi_encoder(
+    folder: Path,
+    family: str,
+    *,
+    pooling: tuple[str, ...] = ("mean",),
+    dense: int | None = None,
+    normalize: bool = True,
+    settings: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a tiny bi-encoder in the layout of sentence-transformers 2 to 5, which all later ones read.
+
+    Args:
+        folder: where; made here.
+        family: a key of `FAMILIES`.
+        pooling: modes, concatenated.
+        dense: size of a dense layer after pooling (Tanh), or None.
+        normalize: whether the last module divides by the length.
+        settings: added to config_sentence_transformers.json, such as prompts.
+        config: added to config.json, such as dropout rates.
+
+    Returns:
+        The folder.
+    """
+    spec = FAMILIES[family]
+    _write_transformer(folder, family, head="Model", config=config or {})
+    modules: list[tuple[str, str, dict[str, Any] | None]] = [
+        ("", "Transformer", None),
+        ("1_Pooling", "Pooling", _pooling_config(pooling)),
+    ]
+    size = HIDDEN * len(pooling)
+    if dense is not None:
+        activation = "torch.nn.modules.activation.Tanh"
+        sizes = {"in_features": size, "out_features": dense, "bias": True, "activation_function": activation}
+        modules.append((f"{len(modules)}_Dense", "Dense", sizes))
+    if normalize:
+        modules.append((f"{len(modules)}_Normalize", "Normalize", None))
+    for name, kind, module_config in modules[1:]:
+        (folder / name).mkdir()
+        if module_config is not None:
+            _write_json(folder / name / "config.json", module_config)
+        if kind == "Dense":
+            layer = nn.Linear(size, module_config["out_features"] if module_config else 0)
+            _draw(layer, seed=len(family))
+            save_file({f"linear.{key}": value for key, value in layer.state_dict().items()}, folder / name / "model.safetensors")
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": name, "type": f"sentence_transformers.models.{kind}"}
+            for i, (name, kind, _) in enumerate(modules)
+        ],
+    )
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_length, "do_lower_case": False})
+    _write_json(folder / "config_sentence_transformers.json", {"prompts": {}, **(settings or {})})
+    return folder
+
+
+def build_cross_encoder(
+    folder: Path,
+    family: str,
+    *,
+    num_labels: int = 1,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a tiny cross-encoder: a plain folder of transformers, as sentence-transformers 2 to 5 wrote it.
+
+    Args:
+        folder: where; made here.
+        family: one of `CROSS_FAMILIES`.
+        num_labels: outputs of the head.
+        config: added to config.json, such as dropout rates or a stored activation.
+
+    Returns:
+        The folder.
+    """
+    labels = {str(i): f"LABEL_{i}" for i in range(num_labels)}
+    _write_transformer(folder, family, head="ForSequenceClassification", config={"id2label": labels, **(config or {})})
+    return folder
+
+
+def _write_transformer(folder: Path, family: str, *, head: str, config: Mapping[str, Any]) -> None:
+    spec = FAMILIES[family]
+    folder.mkdir(parents=True)
+    tokenizer = spec.tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    special = {f"{role}_token": token for role, token in spec.special.items()}
+    _write_json(folder / "special_tokens_map.json", special)
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": spec.tokenizer_class,
+            "model_max_length": spec.max_length,
+            "model_input_names": list(spec.model_input_names),
+            **special,
+        },
+    )
+    ids = {f"{role}_token_id": tokenizer.token_to_id(token) for role, token in spec.special.items() if role != "unk"}
+    ids |= {"bos_token_id": ids["cls_token_id"], "eos_token_id": ids["sep_token_id"]}
+    sizes = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * HIDDEN,
+    }
+    settings = getattr(transformers, f"{spec.model}Config")(**{**sizes, **ids, **spec.config, **config})
+    model = getattr(transformers, f"{spec.model}{head}")(settings)
+    _draw(model, seed=len(family))
+    model.save_pretrained(folder)
+
+
+def _draw(model: nn.Module, *, seed: int) -> None:
+    """Draws every parameter by the kind of its module, so that each one shows in the output."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                noise = torch.randn(parameter.shape, generator=generator)
+                if name == "bias":
+                    parameter.copy_(0.1 * noise)
+                elif isinstance(module, nn.LayerNorm):
+                    parameter.copy_(1 + 0.2 * noise)
+                elif isinstance(module, nn.Linear):
+                    parameter.copy_(1.5 / module.in_features**0.5 * noise)
+                elif isinstance(module, nn.Embedding):
+                    parameter.copy_(0.6 * noise)
+                else:
+                    raise TypeError(f"No rule to draw {name} of {type(module).__name__}.")
+
+
+def _pooling_config(modes: tuple[str, ...]) -> dict[str, Any]:
+    names = {
+        "cls": "cls_token",
+        "max": "max_tokens",
+        "mean": "mean_tokens",
+        "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+        "weightedmean": "weightedmean_tokens",
+        "lasttoken": "lasttoken",
+    }
+    flags = {f"pooling_mode_{name}": mode in modes for mode, name in names.items()}
+    return {"word_embedding_dimension": HIDDEN, **flags, "include_prompt": True}
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")
