@@ -69,7 +69,7 @@ class Ops(Protocol):
         """One vector for each text, by a mode of `POOLING_MODES`."""
 
     def normalize(self, x: X) -> X:
-        """x over its L2 norm, which counts as at least 1e-12."""
+        """The vector over its L2 norm, which counts as at least 1e-12."""
 
 
 def forward(ops: Ops, spec: ModelSpec) -> X:
@@ -127,9 +127,7 @@ def transformer_layer(ops: Ops, arch: Architecture, index: int, x: X, bias: X | 
     return LAYERS[family.layer](ops, arch, family.names, index, x, bias, first_only)
 
 
-def post_norm_layer(
-    ops: Ops, arch: Architecture, names: Any, index: int, x: X, bias: X | None, first_only: bool
-) -> X:
+def post_norm_layer(ops: Ops, arch: Architecture, names: Any, index: int, x: X, bias: X | None, first_only: bool) -> X:
     """BERT's layer: attention and feed-forward, each with a residual and then a norm.
 
     Source:

@@ -3,19 +3,21 @@
 In: a tensor and a seeded generator. Does: compares random bytes with a threshold. Out: the tensor, thinned and scaled.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
 class _Dropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, kept: Tensor, scale: float) -> Tensor:  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(kept)
         ctx.scale = scale
         return torch.ops.aten.native_dropout_backward(x, kept, scale)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[no-untyped-def,override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         (kept,) = ctx.saved_tensors
         return torch.ops.aten.native_dropout_backward(grad, kept, ctx.scale), None, None
 

@@ -27,7 +27,12 @@ class Engine(Protocol):
 
 
 def make_engine(
-    spec: ModelSpec, weights: Mapping[str, np.ndarray], *, engine: str = "auto", device: str = "auto", dtype: str = "auto"
+    spec: ModelSpec,
+    weights: Mapping[str, np.ndarray],
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    dtype: str = "auto",
 ) -> Engine:
     """The engine for a model.
 

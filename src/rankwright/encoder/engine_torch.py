@@ -22,11 +22,11 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, spec: ModelSpec, weights: Mapping[str, np.ndarray], *, dtype: str = "auto", device: str = "cpu"
+        self, spec: ModelSpec, parameters: Mapping[str, np.ndarray], *, dtype: str = "auto", device: str = "cpu"
     ) -> None:
         self.device = torch.device(device)
         self.dtype = choose_dtype(dtype, self.device)
-        self.module = load_module(spec, weights).eval().to(self.device, DTYPES[self.dtype])
+        self.module = load_module(spec, parameters).eval().to(self.device, DTYPES[self.dtype])
 
     def run(self, batch: TokenBatch) -> np.ndarray:
         """The model's output for each text.
@@ -41,19 +41,20 @@ class TorchEngine:
             return self.module(batch).cpu().numpy()
 
 
-def load_module(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> TorchEncoder:
-    """A `TorchEncoder` in float32 with the weights of a checkpoint; a new head keeps its random draw.
+def load_module(spec: ModelSpec, parameters: Mapping[str, np.ndarray]) -> TorchEncoder:
+    """A `TorchEncoder` in float32 with its own copy of the parameters.
 
     Args:
         spec: the model.
-        weights: arrays by Hugging Face name.
+        parameters: arrays by Hugging Face name, as `match_parameters` gives them.
 
     Returns:
         The module, in training mode.
     """
     module = TorchEncoder(spec)
-    state = {name: torch.tensor(weights[name]) for name in module.state_dict() if name in weights}
-    module.load_state_dict(state, strict=not spec.head_is_new)
+    module.load_state_dict({name: torch.tensor(array) for name, array in parameters.items()}, assign=True)
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
     return module
 
 

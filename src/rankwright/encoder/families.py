@@ -222,7 +222,9 @@ def _local_layers(config: Mapping[str, Any], num_layers: int) -> dict[str, tuple
     ]
     ropes = config.get("rope_parameters") or {}
     bases = {
-        "full_attention": ropes.get("full_attention", {}).get("rope_theta") or config.get("global_rope_theta") or 160_000.0,
+        "full_attention": ropes.get("full_attention", {}).get("rope_theta")
+        or config.get("global_rope_theta")
+        or 160_000.0,
         "sliding_attention": ropes.get("sliding_attention", {}).get("rope_theta")
         or config.get("local_rope_theta")
         or 10_000.0,

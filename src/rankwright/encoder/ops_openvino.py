@@ -1,7 +1,7 @@
 """The description built as an OpenVINO graph, from weights by name and without torch.
 
-In: `ModelSpec` and weights. Does: `architecture.forward` over graph nodes. Out: `openvino.Model` with the inputs of `INPUTS`
-and one output. Letters: B texts, L padded tokens, D features, H heads.
+In: `ModelSpec` and weights. Does: `architecture.forward` over graph nodes. Out: `openvino.Model` with inputs of
+`INPUTS` and one output. Letters: B texts, L padded tokens, D features, H heads.
 """
 
 import os
@@ -19,7 +19,7 @@ from rankwright.errors import ModelFormatError
 Node = Any
 
 INPUTS = ("ids", "mask", "positions", "types", "pooled")
-"""Graph inputs, all (B, L): token ids, 1.0 for tokens, position ids, type ids, and 1.0 for tokens that pooling reads."""
+"""Graph inputs, all (B, L): token ids, 1.0 for tokens, position ids, type ids, 1.0 for tokens that pooling reads."""
 
 OPENVINO_ACTIVATIONS = {
     "gelu": ("gelu", "erf"),
@@ -155,7 +155,9 @@ class OpenVINOOps:
     def attention(
         self, q: Node, k: Node, v: Node, *, heads: int, window: int, bias: Node | None, dropout: float
     ) -> Node:
-        first_only = q.get_output_partial_shape(0).rank.get_length() == 2 if hasattr(q, "get_output_partial_shape") else False
+        first_only = (
+            q.get_output_partial_shape(0).rank.get_length() == 2 if hasattr(q, "get_output_partial_shape") else False
+        )
         if first_only:
             q = self.op.unsqueeze(q, self._ints(1))
         q, k, v = (self._heads(x, heads) for x in (q, k, v))

@@ -1,7 +1,8 @@
 """The description executed by torch, packed: linear layers see T tokens, attention works inside each text.
 
-In: `TokenBatch`. Does: `architecture.forward` on the real `nn.Linear`, `nn.Embedding` and `nn.LayerNorm` at their Hugging
-Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, P padded rows, G texts of a group, L their length.
+In: `TokenBatch`. Does: `architecture.forward` on the real `nn.Linear`, `nn.Embedding` and `nn.LayerNorm` at their
+Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, P padded rows, G texts of a group, L
+their length.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from rankwright.text import TokenBatch
 class TorchEncoder(nn.Module):
     """The model as an `nn.Module`, whose state dict has the Hugging Face names.
 
-    Parameters are drawn as transformers draws them (normal, `initializer_range`), or loaded with `load_state_dict`.
+    Parameters are on the meta device until `load_state_dict(state, assign=True)` gives them values, so that making a
+    model draws no random numbers.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -34,7 +36,7 @@ class TorchEncoder(nn.Module):
         self._tables: dict[tuple[Any, ...], Tensor] = {}
         layer_paths = _layer_paths(spec)
         for module in parameters(spec):
-            _attach(self, module.path, _build(module, spec.architecture.initializer_range), layer_paths)
+            _attach(self, module.path, _build(module), layer_paths)
 
     def forward(self, batch: TokenBatch, dropout_seed: int = 0) -> Tensor:
         """Embeddings_BE, or logits_BN before the activation, in float32.
@@ -50,7 +52,9 @@ class TorchEncoder(nn.Module):
         inputs = PackedInputs.of(batch, device, dropout_seed=dropout_seed if self.training else None)
         return architecture.forward(TorchOps(self, self, inputs), self.spec).float()
 
-    def layer_forward(self, index: int, scope: nn.Module, x: Tensor, bias: Any, inputs: "PackedInputs", first_only: bool) -> Tensor:
+    def layer_forward(
+        self, index: int, scope: nn.Module, x: Tensor, bias: Any, inputs: "PackedInputs", first_only: bool
+    ) -> Tensor:
         """Layer `index`, called by the `Layer` module so that hooks around it run."""
         ops = TorchOps(self, scope, inputs)
         inputs.reseed(index)
@@ -66,7 +70,9 @@ class Layer(nn.Module):
 
     is_checkpointed = False
 
-    def forward(self, root: list[TorchEncoder], index: int, x: Tensor, bias: Any, inputs: "PackedInputs", first_only: bool) -> Tensor:
+    def forward(
+        self, root: list[TorchEncoder], index: int, x: Tensor, bias: Any, inputs: "PackedInputs", first_only: bool
+    ) -> Tensor:
         """The layer's output; `root` is in a list so that torch does not take it for a child."""
         return root[0].layer_forward(index, self, x, bias, inputs, first_only)
 
@@ -271,19 +277,12 @@ def _layer_paths(spec: ModelSpec) -> set[str]:
     return {prefix + family.names["layer"].format(i=i) for i in range(spec.architecture.num_layers)}
 
 
-def _build(module: Parameters, std: float) -> nn.Module:
-    """An initialised module for `module`."""
-    built: nn.Module
+def _build(module: Parameters) -> nn.Module:
     if module.kind == "layer_norm":
-        return nn.LayerNorm(module.shape[0], eps=module.eps, bias=module.bias)
+        return nn.LayerNorm(module.shape[0], eps=module.eps, bias=module.bias, device="meta")
     if module.kind == "embedding":
-        built = nn.Embedding(*module.shape)
-    else:
-        built = nn.Linear(module.shape[1], module.shape[0], bias=module.bias)
-        if module.bias:
-            nn.init.zeros_(built.bias)
-    nn.init.normal_(built.weight, std=std)
-    return built
+        return nn.Embedding(*module.shape, device="meta")
+    return nn.Linear(module.shape[1], module.shape[0], bias=module.bias, device="meta")
 
 
 def _attach(root: nn.Module, path: str, module: nn.Module, layer_paths: set[str]) -> None:

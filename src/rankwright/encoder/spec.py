@@ -57,7 +57,7 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Dense:
-    """A linear layer after pooling; its tensors are `{name}.linear.weight` and `{name}.linear.bias`.
+    """A linear layer after pooling: tensors `{name}.linear.weight` and `{name}.linear.bias`.
 
     `name` is the folder of the module in the checkpoint, such as "2_Dense". `activation` is a dotted path below `torch.`.
     """

@@ -1,0 +1,82 @@
+"""The tensors of a checkpoint under the names that the forward pass asks for.
+
+In: `ModelSpec` and the checkpoint's tensors. Does: prefixes and old spellings, shapes checked, a new head drawn.
+Out: one array for each parameter.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from rankwright.encoder.families import FAMILIES
+from rankwright.encoder.ops_trace import Parameters, parameters
+from rankwright.encoder.spec import ModelSpec
+from rankwright.errors import ModelFormatError
+
+OLD_SPELLINGS = {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}
+
+
+def match_parameters(spec: ModelSpec, weights: Mapping[str, np.ndarray], *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Each parameter of `spec`, from a checkpoint of the encoder alone or of a model with any head.
+
+    Args:
+        spec: the model.
+        weights: the checkpoint's tensors.
+        seed: draws a new head (normal with `initializer_range`, biases 0) where `spec.head_is_new`.
+
+    Returns:
+        Arrays by Hugging Face name.
+
+    Raises:
+        ModelFormatError: a tensor that is missing or has another shape; the message names it.
+    """
+    rng = np.random.default_rng(seed)
+    matched = {}
+    for module in parameters(spec):
+        for name, shape in module.tensors.items():
+            found = next((spelling for spelling in _spellings(name, spec) if spelling in weights), None)
+            if found is None and spec.head_is_new and _is_head(module, spec):
+                matched[name] = _draw(module, name, shape, spec, rng)
+            elif found is None:
+                raise ModelFormatError(
+                    f"the checkpoint has no tensor {name!r} (shape {shape}), which a {spec.architecture.family} "
+                    f"{spec.kind} needs. It has {len(weights)} tensors: is it complete, and of this family?"
+                )
+            else:
+                matched[name] = weights[found]
+                if matched[name].shape != shape:
+                    raise ModelFormatError(
+                        f"the checkpoint's tensor {found!r} has shape {matched[name].shape}, but its config.json "
+                        f"describes {shape}. Correct config.json, or take the weights that belong to it."
+                    )
+    return matched
+
+
+def head_paths(spec: ModelSpec) -> set[str]:
+    """Paths of the modules of a cross-encoder's head."""
+    family = FAMILIES[spec.architecture.family]
+    paths = (family.head.dense.format(prefix=family.prefix), family.head.norm, family.head.output)
+    return {path for path in paths if path is not None}
+
+
+def _is_head(module: Parameters, spec: ModelSpec) -> bool:
+    return module.path in head_paths(spec)
+
+
+def _spellings(name: str, spec: ModelSpec) -> Iterator[str]:
+    prefix = FAMILIES[spec.architecture.family].prefix + "."
+    for candidate in (name, prefix + name, name.removeprefix(prefix)):
+        yield candidate
+        for new, old in OLD_SPELLINGS.items():
+            if candidate.endswith(new):
+                yield candidate.removesuffix(new) + old
+
+
+def _draw(
+    module: Parameters, name: str, shape: tuple[int, ...], spec: ModelSpec, rng: np.random.Generator
+) -> np.ndarray:
+    if module.kind == "layer_norm":
+        return np.ones(shape, np.float32) if name.endswith("weight") else np.zeros(shape, np.float32)
+    if name.endswith("bias"):
+        return np.zeros(shape, np.float32)
+    return rng.normal(0.0, spec.architecture.initializer_range, shape).astype(np.float32)

@@ -1,0 +1,254 @@
+"""Bi-encoders: each text to one embedding.
+
+In: texts. Out: `embeddings_BE` float32, and their similarities.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankwright.encoder.spec import Kind, ModelSpec
+from rankwright.errors import ConfigError, ValueRangeError
+from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
+from rankwright.models.inference import BatchLimits
+from rankwright.models.loading import Wishes
+from rankwright.models.model import Model, to_output
+from rankwright.models.precision import quantize
+from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
+
+TASK_PROMPTS: dict[str | None, tuple[str, ...]] = {
+    None: (),
+    "query": ("query",),
+    "document": ("document", "passage", "corpus"),
+}
+"""Names under which checkpoints keep the prompts of `encode_query` and `encode_document`."""
+
+
+class BiEncoder(Model):
+    """An embedding model, from a checkpoint of sentence-transformers or transformers.
+
+    Args:
+        name: a folder, or a name on the Hub.
+        device: "auto", "cpu", "cuda", ...
+        truncate_dim: keep only the first so many dimensions of each embedding (Matryoshka).
+        similarity: "cosine", "dot", "euclidean" or "manhattan"; None: the checkpoint's, else cosine.
+        max_length: tokens of a text at most; None: the checkpoint's.
+        engine: "auto", "openvino" (CPU, no torch) or "torch".
+        dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16".
+        prompts: prompts by name, added to the checkpoint's.
+        default_prompt_name: the prompt of `encode` when it is given none.
+        trust_remote_code: accepted for ST's sake; no code of a checkpoint is ever run.
+        revision, cache_folder, token, local_files_only: where and what to look for on the Hub.
+        similarity_fn_name, backend, model_kwargs, tokenizer_kwargs: ST's names for `similarity`, `engine`, `dtype` and
+            `max_length`.
+
+    Raises:
+        HubError: no such name.
+        ModelFormatError: files that do not describe a bi-encoder that we run.
+        ConfigError: an argument that says nothing we can do.
+
+    Example:
+        >>> model = BiEncoder("all-MiniLM-L6-v2")  # doctest: +SKIP
+        >>> model.encode(["a text", "another"]).shape  # doctest: +SKIP
+        (2, 384)
+    """
+
+    kind: Kind = "bi-encoder"
+
+    def __init__(
+        self,
+        name: str | Path,
+        *,
+        device: str | None = None,
+        truncate_dim: int | None = None,
+        similarity: str | None = None,
+        max_length: int | None = None,
+        engine: str | None = None,
+        dtype: Any = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        cache_folder: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        similarity_fn_name: str | None = None,
+        backend: str | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        wishes = Wishes(
+            kind="bi-encoder",
+            max_length=max_length_of(max_length, tokenizer_kwargs),
+            engine=engine_of(backend, engine),
+            device=str(device or "auto"),
+            dtype=dtype_of(dtype, model_kwargs),
+            revision=revision,
+            cache_folder=cache_folder,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        super().__init__(name, wishes, prompts, default_prompt_name)
+        chosen = one_of({"similarity": similarity, "similarity_fn_name": similarity_fn_name})
+        self._similarity = check_similarity(chosen or self.checkpoint.spec.similarity or "cosine")
+        self.truncate_dim = truncate_dim if truncate_dim is not None else self.checkpoint.spec.truncate_dim
+        self._check_dim(self.truncate_dim)
+
+    def encode(
+        self,
+        texts: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        *,
+        batch_tokens: int | None = None,
+        normalize: bool | None = None,
+        truncate_dim: int | None = None,
+        precision: str = "float32",
+        ranges: np.ndarray | None = None,
+        show_progress: bool | None = None,
+        convert_to_tensor: bool = False,
+        convert_to_numpy: bool = True,
+        output_value: str = "sentence_embedding",
+        task: str | None = None,
+        device: str | None = None,
+        sentences: str | Sequence[str] | None = None,
+        inputs: str | Sequence[str] | None = None,
+        show_progress_bar: bool | None = None,
+        normalize_embeddings: bool | None = None,
+    ) -> Any:
+        """Embeddings of texts.
+
+        Args:
+            texts: one text, or a list. ST's names `sentences` and `inputs` work too.
+            prompt_name: the checkpoint's prompt to put before each text.
+            prompt: the prompt itself.
+            batch_size: texts of a batch at most; None: as many as `batch_tokens` allows.
+            batch_tokens: padded tokens of a batch at most; None: the engine's best.
+            normalize: divide each embedding by its L2 norm, after truncation (ST: `normalize_embeddings`).
+            truncate_dim: keep the first so many dimensions.
+            precision: type of the result: "float32", "int8", "uint8", "binary", "ubinary".
+            ranges: (2, E) smallest and largest values, for "int8" and "uint8".
+            show_progress: a progress bar on stderr (ST: `show_progress_bar`).
+            convert_to_tensor: a torch tensor instead of an array.
+            convert_to_numpy: with False, a list of tensors.
+            output_value: only "sentence_embedding".
+            task: "query" or "document" takes the checkpoint's prompt for it, where it has one; `encode_query` and
+                `encode_document` are this function with `task` set.
+            device: only the model's own; use `to()` to move it.
+            sentences: ST's name of `texts`.
+            inputs: ST's newer name of `texts`.
+            show_progress_bar: ST's name of `show_progress`.
+            normalize_embeddings: ST's name of `normalize`.
+
+        Returns:
+            (B, E) float32, or (E,) for one text.
+
+        Raises:
+            ConfigError: an argument that says nothing we can do.
+            DataError: something that is not a text.
+        """
+        texts = one_of({"texts": texts, "sentences": sentences, "inputs": inputs})
+        normalize = one_of({"normalize": normalize, "normalize_embeddings": normalize_embeddings}, False)
+        if output_value != "sentence_embedding":
+            raise ConfigError(f"output_value={output_value!r}: only 'sentence_embedding' is computed here.")
+        self._check_device(device)
+        if texts is None:
+            raise TypeError("encode() needs texts: a string or a list of strings.")
+        is_single = isinstance(texts, str)
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        dim = truncate_dim if truncate_dim is not None else self.truncate_dim
+        self._check_dim(dim)
+        rows = self._rows(
+            listed,
+            prompt=self._prompt(prompt_name or self._task_prompt(task), prompt),
+            limits=BatchLimits(batch_tokens, batch_size),
+            show_progress=one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False),
+        )
+        rows = rows if dim is None else rows[:, :dim]
+        rows = unit(rows) if normalize else rows
+        rows = quantize(np.ascontiguousarray(rows), precision, ranges_2E=ranges)
+        output = to_output(rows, convert_to_tensor=convert_to_tensor, convert_to_numpy=convert_to_numpy)
+        return output[0] if is_single else output
+
+    encode_query = partialmethod(encode, task="query")
+    encode_document = partialmethod(encode, task="document")
+
+    def similarity(self, a: Any, b: Any) -> Any:
+        """Similarity of each row of `a` with each of `b`, higher is nearer.
+
+        Args:
+            a: (A, E) or (E,); array or tensor.
+            b: (B, E) or (E,).
+
+        Returns:
+            (A, B) float32; a tensor if `a` is one.
+        """
+        return _like(a, SIMILARITIES[self._similarity](rows_of(a), rows_of(b)))
+
+    def similarity_pairwise(self, a: Any, b: Any) -> Any:
+        """Similarity of row i of `a` with row i of `b`.
+
+        Args:
+            a: (B, E); array or tensor.
+            b: (B, E).
+
+        Returns:
+            (B,) float32; a tensor if `a` is one.
+        """
+        return _like(a, PAIRWISE[self._similarity](rows_of(a), rows_of(b)))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """All that the checkpoint says, with the settings changed since it was loaded."""
+        return replace(
+            self.checkpoint.spec,
+            max_length=self.max_length,
+            similarity=self._similarity,
+            truncate_dim=self.truncate_dim,
+            prompts=dict(self.prompts),
+            default_prompt_name=self.default_prompt_name,
+        )
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """The name of the similarity."""
+        return self._similarity
+
+    def get_embedding_dimension(self) -> int:
+        """Length of the embeddings that `encode` returns.
+
+        Returns:
+            The number of dimensions.
+        """
+        return self.truncate_dim or self.checkpoint.spec.embedding_size
+
+    get_sentence_embedding_dimension = get_embedding_dimension
+
+    def _rows(self, texts: list[str], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+        if not texts:
+            return np.empty((0, self.checkpoint.spec.embedding_size), dtype=np.float32)
+        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress)
+
+    def _task_prompt(self, task: str | None) -> str | None:
+        """The name of the checkpoint's prompt for queries or documents."""
+        if task not in TASK_PROMPTS:
+            raise ConfigError(f"task={task!r}: expected 'query' or 'document'.")
+        return next((name for name in TASK_PROMPTS[task] if name in self.prompts), None)
+
+    def _check_dim(self, dim: int | None) -> None:
+        size = self.checkpoint.spec.embedding_size
+        if dim is not None and not 1 <= dim <= size:
+            raise ValueRangeError(f"truncate_dim={dim}: expected 1 to {size}, the model's embedding size.")
+
+
+def _like(example: Any, values: np.ndarray) -> Any:
+    if hasattr(example, "detach"):
+        import torch
+
+        return torch.from_numpy(values).to(example.device)
+    return values

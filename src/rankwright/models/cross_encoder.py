@@ -1,0 +1,250 @@
+"""Cross-encoders: each pair of texts to scores.
+
+In: pairs (query, document). Out: `scores_B` (or (B, N) with N labels) float32, higher is better.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankwright.encoder.spec import Kind, ModelSpec
+from rankwright.errors import ConfigError
+from rankwright.models.activations import activation_path, apply_activation, softmax
+from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
+from rankwright.models.inference import BatchLimits
+from rankwright.models.loading import Wishes
+from rankwright.models.model import Model, to_output
+
+Pair = tuple[str, str]
+
+
+class CrossEncoder(Model):
+    """A reranker or pair classifier, from a checkpoint of sentence-transformers or transformers.
+
+    Args:
+        name: a folder, or a name on the Hub.
+        num_labels: outputs; None: the checkpoint's. A checkpoint without a head gets a new one (1 label).
+        max_length: tokens of a pair at most; None: the checkpoint's.
+        activation: turns logits into scores: a torch module or path, a name ("sigmoid"), or a function of an array;
+            None: the checkpoint's, else sigmoid for one label and none for several.
+        device: "auto", "cpu", "cuda", ...
+        engine: "auto", "openvino" (CPU, no torch) or "torch".
+        dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16".
+        prompts: prompts by name, added to the checkpoint's.
+        default_prompt_name: the prompt of `predict` when it is given none.
+        trust_remote_code: accepted for ST's sake; no code of a checkpoint is ever run.
+        revision, cache_folder, token, local_files_only: where and what to look for on the Hub.
+        activation_fn, default_activation_function, backend, model_kwargs, tokenizer_kwargs: ST's names for
+            `activation`, `engine`, `dtype` and `max_length`.
+
+    Raises:
+        HubError: no such name.
+        ModelFormatError: files that do not describe a cross-encoder that we run.
+        ConfigError: an argument that says nothing we can do.
+
+    Example:
+        >>> model = CrossEncoder("cross-encoder/ms-marco-MiniLM-L6-v2")  # doctest: +SKIP
+        >>> model.predict([("a query", "a document")]).shape  # doctest: +SKIP
+        (1,)
+    """
+
+    kind: Kind = "cross-encoder"
+
+    def __init__(
+        self,
+        name: str | Path,
+        num_labels: int | None = None,
+        max_length: int | None = None,
+        activation: Any = None,
+        device: str | None = None,
+        *,
+        engine: str | None = None,
+        dtype: Any = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        cache_folder: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        activation_fn: Any = None,
+        default_activation_function: Any = None,
+        backend: str | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        wishes = Wishes(
+            kind="cross-encoder",
+            num_labels=num_labels,
+            max_length=max_length_of(max_length, tokenizer_kwargs),
+            engine=engine_of(backend, engine),
+            device=str(device or "auto"),
+            dtype=dtype_of(dtype, model_kwargs),
+            revision=revision,
+            cache_folder=cache_folder,
+            token=token,
+            local_files_only=local_files_only,
+        )
+        super().__init__(name, wishes, prompts, default_prompt_name)
+        given = {
+            "activation": activation,
+            "activation_fn": activation_fn,
+            "default_activation_function": default_activation_function,
+        }
+        self.activation = one_of(given, self.checkpoint.spec.activation)
+        apply_activation(self.activation, np.zeros((1, self.num_labels), dtype=np.float32))
+
+    def predict(
+        self,
+        pairs: Pair | Sequence[Pair] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        *,
+        batch_tokens: int | None = None,
+        activation: Any = None,
+        apply_softmax: bool = False,
+        show_progress: bool | None = None,
+        convert_to_tensor: bool = False,
+        convert_to_numpy: bool = True,
+        device: str | None = None,
+        sentences: Any = None,
+        inputs: Any = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Any = None,
+    ) -> Any:
+        """Scores of pairs.
+
+        Args:
+            pairs: one pair, or a list of pairs. ST's names `sentences` and `inputs` work too.
+            prompt_name: the checkpoint's prompt to put before the first text of each pair.
+            prompt: the prompt itself.
+            batch_size: pairs of a batch at most; None: as many as `batch_tokens` allows.
+            batch_tokens: padded tokens of a batch at most; None: the engine's best.
+            activation: instead of the model's own (ST: `activation_fn`).
+            apply_softmax: with several labels, softmax over them after the activation.
+            show_progress: a progress bar on stderr (ST: `show_progress_bar`).
+            convert_to_tensor: a torch tensor instead of an array.
+            convert_to_numpy: with False, a list of tensors.
+            device: only the model's own; use `to()` to move it.
+            sentences: ST's name of `pairs`.
+            inputs: ST's newer name of `pairs`.
+            show_progress_bar: ST's name of `show_progress`.
+            activation_fn: ST's name of `activation`.
+
+        Returns:
+            (B,) float32 with one label, (B, N) with several; for one pair, without the first axis.
+
+        Raises:
+            ConfigError: an argument that says nothing we can do.
+            DataError: something that is not a pair of texts.
+        """
+        pairs = one_of({"pairs": pairs, "inputs": inputs, "sentences": sentences})
+        if pairs is None:
+            raise TypeError("predict() needs pairs: a pair of strings, or a list of pairs.")
+        self._check_device(device)
+        is_single = len(pairs) > 0 and isinstance(pairs[0], str)
+        listed = [tuple(pair) for pair in ([pairs] if is_single else pairs)]
+        chosen = one_of({"activation": activation, "activation_fn": activation_fn}, self.activation)
+        show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
+        logits_BN = self._logits(
+            listed,
+            prompt=self._prompt(prompt_name, prompt),
+            limits=BatchLimits(batch_tokens, batch_size),
+            show_progress=show,
+        )
+        scores = apply_activation(chosen, logits_BN)
+        if apply_softmax and self.num_labels > 1:
+            scores = softmax(scores)
+        if self.num_labels == 1:
+            scores = scores[:, 0]
+        output = to_output(scores, convert_to_tensor=convert_to_tensor, convert_to_numpy=convert_to_numpy)
+        return output[0] if is_single else output
+
+    def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        activation: Any = None,
+        show_progress: bool | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Any = None,
+    ) -> list[dict[str, Any]]:
+        """Documents in the order of their scores for a query.
+
+        Args:
+            query: the query.
+            documents: the documents.
+            top_k: keep only the best so many.
+            return_documents: put each document's text into its entry.
+            prompt_name: as in `predict`.
+            prompt: as in `predict`.
+            batch_size: as in `predict`.
+            batch_tokens: as in `predict`.
+            activation: as in `predict`.
+            show_progress: as in `predict`.
+            show_progress_bar: ST's name of `show_progress`.
+            activation_fn: ST's name of `activation`.
+
+        Returns:
+            Entries {"corpus_id": index in `documents`, "score": float, "text": document if asked}, best first;
+            equal scores keep the order of `documents`.
+
+        Raises:
+            ConfigError: a model with several labels, which has no single score to rank by.
+        """
+        if self.num_labels != 1:
+            raise ConfigError(f"rank() needs a model with 1 label, this one has {self.num_labels}. Use predict().")
+        scores = self.predict(
+            [(query, document) for document in documents],
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            batch_tokens=batch_tokens,
+            activation=activation,
+            show_progress=show_progress,
+            show_progress_bar=show_progress_bar,
+            activation_fn=activation_fn,
+        )
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        ranks: list[dict[str, Any]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
+        if return_documents:
+            for entry in ranks:
+                entry["text"] = documents[entry["corpus_id"]]
+        return ranks
+
+    @property
+    def spec(self) -> ModelSpec:
+        """All that the checkpoint says, with the settings changed since it was loaded."""
+        return replace(
+            self.checkpoint.spec,
+            max_length=self.max_length,
+            activation=activation_path(self.activation),
+            prompts=dict(self.prompts),
+            default_prompt_name=self.default_prompt_name,
+        )
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs of the model."""
+        return self.checkpoint.spec.num_labels
+
+    @property
+    def activation_fn(self) -> Any:
+        """ST's name of `activation`."""
+        return self.activation
+
+    def _logits(self, pairs: list[Any], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+        if not pairs:
+            return np.empty((0, self.num_labels), dtype=np.float32)
+        return self._run(pairs, prompt=prompt, limits=limits, show_progress=show_progress)

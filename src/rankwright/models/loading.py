@@ -1,0 +1,100 @@
+"""A checkpoint opened: its spec, tokenizer and parameters, and an engine made at first use.
+
+In: a folder or Hub name, and the user's wishes. Out: `Checkpoint`, on which both model classes stand.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from rankwright.encoder.engine import Engine, make_engine
+from rankwright.encoder.parameters import match_parameters
+from rankwright.encoder.spec import Kind, ModelSpec
+from rankwright.hub import resolve
+from rankwright.models.checkpoint_read import read_spec, read_weights
+from rankwright.text.tokenizer import Tokenizer
+from rankwright.text.tokenizer_files import load_tokenizer
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user asks of a model, beside its name."""
+
+    kind: Kind
+    num_labels: int | None = None
+    max_length: int | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    dtype: str = "auto"
+    revision: str | None = None
+    cache_folder: str | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+
+
+@dataclass
+class Checkpoint:
+    """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first."""
+
+    folder: Path
+    spec: ModelSpec
+    tokenizer: Tokenizer
+    parameters: Mapping[str, np.ndarray]
+    wishes: Wishes
+    _engine: Engine | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs the model."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = make_engine(
+                    self.spec,
+                    self.parameters,
+                    engine=self.wishes.engine,
+                    device=self.wishes.device,
+                    dtype=self.wishes.dtype,
+                )
+            return self._engine
+
+    def on(self, device: str) -> "Checkpoint":
+        """The same checkpoint for another device."""
+        wishes = replace(self.wishes, device=device)
+        return Checkpoint(self.folder, self.spec, self.tokenizer, self.parameters, wishes)
+
+
+def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
+    """Open a checkpoint.
+
+    Args:
+        name: a folder, or a name on the Hub.
+        wishes: kind, sizes, device, and where to look.
+
+    Returns:
+        The checkpoint; its weights are mapped into memory, not read.
+
+    Raises:
+        HubError: no such name.
+        ModelFormatError: the files do not describe a model that we run.
+    """
+    folder = resolve(
+        str(name),
+        kind=wishes.kind,
+        revision=wishes.revision,
+        cache_folder=wishes.cache_folder,
+        token=wishes.token,
+        local_files_only=wishes.local_files_only,
+    )
+    spec = read_spec(folder, wishes.kind, num_labels=wishes.num_labels, max_length=wishes.max_length)
+    tokenizer = Tokenizer(
+        backend=load_tokenizer(folder, lower_case=spec.lower_case),
+        max_length=spec.max_length,
+        uses_type_ids=spec.uses_type_ids,
+        position_ids_start=spec.architecture.position_ids_start,
+    )
+    parameters = match_parameters(spec, read_weights(folder, spec))
+    return Checkpoint(folder, spec, tokenizer, parameters, wishes)

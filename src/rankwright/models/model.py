@@ -1,0 +1,204 @@
+"""What bi-encoders and cross-encoders share: an opened checkpoint, its settings, and running texts through it.
+
+In: `Checkpoint`. Out: rows for texts; folders.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from rankwright.encoder.spec import Kind, ModelSpec, Pooling
+from rankwright.errors import ConfigError
+from rankwright.models.describe import describe
+from rankwright.models.inference import BatchLimits, run_texts
+from rankwright.models.loading import Wishes, open_checkpoint
+from rankwright.text import TokenBatch, Truncation
+from rankwright.text.tokenizer import Text, Tokenizer
+
+if TYPE_CHECKING:
+    from rankwright.encoder.ops_torch import TorchEncoder
+
+logger = logging.getLogger(__name__)
+
+
+class Model(ABC):
+    """What both model classes are: an opened checkpoint with its tokenizer and prompts, running on an engine."""
+
+    kind: Kind
+
+    def __init__(
+        self,
+        name: str | Path,
+        wishes: Wishes,
+        prompts: Mapping[str, str] | None,
+        default_prompt_name: str | None,
+    ) -> None:
+        self.checkpoint = open_checkpoint(name, wishes)
+        spec = self.checkpoint.spec
+        self.prompts = {**spec.prompts, **(prompts or {})}
+        self.default_prompt_name = default_prompt_name or spec.default_prompt_name
+        self.truncation = Truncation()
+        self._tokenizer = self.checkpoint.tokenizer
+        self._prompt(self.default_prompt_name, None)
+
+    @property
+    @abstractmethod
+    def spec(self) -> ModelSpec:
+        """All that the checkpoint says, with the settings changed since it was loaded."""
+
+    def save(self, folder: str | Path, tensors: Mapping[str, np.ndarray] | None = None) -> None:
+        """Write a checkpoint that rankwright, sentence-transformers 2 to 6 and transformers load.
+
+        Args:
+            folder: where; it appears whole or not at all.
+            tensors: parameters by name instead of the model's own, such as those of a trained copy.
+        """
+        from rankwright.models.checkpoint_write import write_checkpoint
+
+        parameters = self.checkpoint.parameters if tensors is None else tensors
+        write_checkpoint(Path(folder), self.spec, parameters, source=self.folder)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """ST's name of `save`.
+
+        Args:
+            folder: where.
+        """
+        self.save(folder)
+
+    def tokenize(self, texts: Sequence[Text], prompt: str = "") -> TokenBatch:
+        """Texts (or pairs) as one packed batch.
+
+        Args:
+            texts: the texts, or pairs of texts.
+            prompt: put before each (before the first text of a pair).
+
+        Returns:
+            The tokens, cut to `max_length`; of a pair, the longer text is cut first.
+        """
+        return self._tokenizer.batch(texts, prompt=prompt, pools_prompt=self._pools_prompt)[0]
+
+    def trainable(self) -> "TorchEncoder":
+        """The model as an `nn.Module` in float32, with its own copy of the weights.
+
+        Returns:
+            The module.
+        """
+        from rankwright.encoder.engine_torch import load_module
+
+        return load_module(self.spec, self.checkpoint.parameters)
+
+    def to(self, device: str) -> Self:
+        """Move the model to another device.
+
+        Args:
+            device: "cpu", "cuda", ...
+
+        Returns:
+            The model itself.
+        """
+        self.checkpoint = self.checkpoint.on(str(device))
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint lies."""
+        return self.checkpoint.folder
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer; it never changes."""
+        return self._tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text (or pair) at most, special tokens included; settable."""
+        return self._tokenizer.max_length
+
+    @max_length.setter
+    def max_length(self, value: int) -> None:
+        self._tokenizer = self._tokenizer.with_max_length(value)
+
+    max_seq_length = max_length
+
+    @property
+    def device(self) -> str:
+        """Where the model runs."""
+        return str(getattr(self.checkpoint.engine, "device", "cpu"))
+
+    @property
+    def dtype(self) -> str:
+        """The type of the computation."""
+        return self.checkpoint.engine.dtype
+
+    def __str__(self) -> str:
+        return describe(type(self).__name__, self.spec)
+
+    def _prompt(self, name: str | None, text: str | None) -> str:
+        """The prompt to use: its text, else the named one, else the default one, else none."""
+        if text is not None:
+            return text
+        name = name if name is not None else self.default_prompt_name
+        if name is None:
+            return ""
+        if name not in self.prompts:
+            known = ", ".join(map(repr, self.prompts)) or "none"
+            raise ConfigError(f"prompt_name={name!r}: this model's prompts are {known}. Pass prompt= to use a text.")
+        return self.prompts[name]
+
+    @property
+    def _pools_prompt(self) -> bool:
+        return all(m.include_prompt for m in self.checkpoint.spec.modules if isinstance(m, Pooling))
+
+    def _run(self, texts: Sequence[Text], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+        """The engine's rows for all texts; says in the log what was cut."""
+        with progress_bar(len(texts), show_progress) as progress:
+            rows, self.truncation = run_texts(
+                self.checkpoint.engine,
+                self._tokenizer,
+                texts,
+                prompt=prompt,
+                pools_prompt=self._pools_prompt,
+                limits=limits,
+                progress=progress,
+            )
+        cut = self.truncation
+        if cut.num_truncated:
+            message = "%d of %d texts were cut to %d tokens (%d tokens lost)"
+            logger.info(message, cut.num_truncated, cut.num_texts, self.max_length, cut.tokens_lost)
+        return rows
+
+    def _check_device(self, device: str | None) -> None:
+        if device is not None and str(device) != self.device:
+            raise ConfigError(
+                f"device={str(device)!r}: this model is on {self.device!r}. Use model.to({str(device)!r})."
+            )
+
+
+@contextmanager
+def progress_bar(total: int, wanted: bool) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on stderr, if it is wanted."""
+    if not wanted:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("texts", total=total)
+        yield lambda done: bar.update(task, advance=done)
+
+
+def to_output(rows: np.ndarray, *, convert_to_tensor: bool, convert_to_numpy: bool) -> Any:
+    """Rows as a numpy array, as a torch tensor, or (neither) as a list of tensors, as ST returns them."""
+    if convert_to_tensor or not convert_to_numpy:
+        import torch
+
+        tensor = torch.from_numpy(np.ascontiguousarray(rows))
+        return tensor if convert_to_tensor else list(tensor)
+    return rows

@@ -1,0 +1,161 @@
+"""Texts to token batches, by one call of the `tokenizers` library for each chunk of texts.
+
+In: texts or pairs. Does: prompt, tokenisation, truncation `longest_first`. Out: `TokenBatch` and `Truncation`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from rankwright.errors import DataError
+from rankwright.text.tokens import TokenBatch, Truncation, pack
+
+if TYPE_CHECKING:
+    import tokenizers
+
+Text = str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokenizer that never changes: truncation is done here, so threads can share it.
+
+    Attributes:
+        backend: the `tokenizers.Tokenizer`, without truncation and padding.
+        max_length: tokens of a text (or pair) at most, special tokens included.
+        uses_type_ids: whether the model takes type ids.
+        position_ids_start: see `tokens.pack`.
+    """
+
+    backend: "tokenizers.Tokenizer"
+    max_length: int
+    uses_type_ids: bool = True
+    position_ids_start: int | None = None
+
+    def with_max_length(self, max_length: int) -> Self:
+        """The same tokenizer with another maximum length."""
+        return replace(self, max_length=max_length)
+
+    def batch(
+        self, texts: Sequence[Text], *, prompt: str = "", pools_prompt: bool = True
+    ) -> tuple[TokenBatch, Truncation]:
+        """Tokenise.
+
+        Args:
+            texts: texts, or pairs of texts; not mixed.
+            prompt: put before each text (the first text of a pair).
+            pools_prompt: False where pooling leaves the prompt's tokens out: their number is then kept in the batch.
+
+        Returns:
+            The packed tokens, and what was cut.
+
+        Raises:
+            DataError: something that is not a text, or holds a lone surrogate.
+        """
+        check_texts(texts)
+        if prompt:
+            texts = [prompt + text if isinstance(text, str) else (prompt + text[0], text[1]) for text in texts]
+        encodings = self.backend.encode_batch_fast(list(texts))
+        ids_B = [encoding.ids for encoding in encodings]
+        type_ids_B = [encoding.type_ids for encoding in encodings] if self.uses_type_ids else None
+        truncated = [i for i, ids in enumerate(ids_B) if len(ids) > self.max_length]
+        lost = sum(len(ids_B[i]) - self.max_length for i in truncated)
+        for i in truncated:
+            kept = kept_tokens(encodings[i].sequence_ids, self.max_length)
+            ids_B[i] = [ids_B[i][k] for k in kept]
+            if type_ids_B is not None:
+                type_ids_B[i] = [type_ids_B[i][k] for k in kept]
+        batch = pack(
+            ids_B,
+            type_ids_B,
+            position_ids_start=self.position_ids_start,
+            prompt_length=self.prompt_length(prompt) if prompt and not pools_prompt else 0,
+        )
+        return batch, Truncation(len(ids_B), len(truncated), lost)
+
+    def prompt_length(self, prompt: str) -> int:
+        """Tokens of the prompt with the leading special token, without a trailing one, as ST counts them."""
+        encoding = self.backend.encode(prompt)
+        return len(encoding.ids) - (1 if encoding.ids and encoding.sequence_ids[-1] is None else 0)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one text, special tokens included, not truncated."""
+        return list(self.backend.encode(text).ids)
+
+    def tokenize(self, text: str) -> list[str]:
+        """Tokens of one text, without special tokens."""
+        return list(self.backend.encode(text, add_special_tokens=False).tokens)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of these ids, without special tokens."""
+        return str(self.backend.decode(list(ids)))
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens included, after truncation."""
+        return [min(len(e.ids), self.max_length) for e in self.backend.encode_batch_fast(list(texts))]
+
+    def __len__(self) -> int:
+        return int(self.backend.get_vocab_size())
+
+
+def kept_tokens(sequence_ids: Sequence[int | None], max_length: int) -> list[int]:
+    """Places that `longest_first` truncation keeps: special tokens, and the first tokens of each text.
+
+    Of a pair only the longer text is cut while it stays the longer; then both are cut to the same length, the longer
+    keeping the odd token. That is the rule of the `tokenizers` library (TruncationStrategy::LongestFirst).
+
+    Args:
+        sequence_ids: 0 or 1 for tokens of the first or second text, None for special tokens.
+        max_length: tokens to keep, special tokens included.
+
+    Returns:
+        Places to keep, in order.
+    """
+    counts = [sum(1 for s in sequence_ids if s == text) for text in (0, 1)]
+    room = max(0, max_length - (len(sequence_ids) - sum(counts)))
+    shorter = min(counts)
+    if shorter == 0:
+        limits = [room, room]
+    else:
+        few, many = shorter, max(shorter, room - shorter)
+        if few > room or few + many > room:
+            few, many = room // 2, room // 2 + room % 2
+        limits = [many, few] if counts[0] > counts[1] else [few, many]
+    seen, kept = [0, 0], []
+    for place, text in enumerate(sequence_ids):
+        if text is None:
+            kept.append(place)
+        else:
+            seen[text] += 1
+            if seen[text] <= limits[text]:
+                kept.append(place)
+    return kept
+
+
+def check_texts(texts: Sequence[Any]) -> None:
+    """Refuse what is not a text or a pair of texts.
+
+    Args:
+        texts: the user's input.
+
+    Raises:
+        DataError: the first bad element, with its place.
+    """
+    for i, text in enumerate(texts):
+        parts = text if isinstance(text, (tuple, list)) else (text,)
+        if not all(isinstance(part, str) for part in parts) or (len(parts) != 2 and parts is text):
+            raise DataError(f"text {i} is {text!r:.80}: expected a string, or a pair of two strings.")
+        for part in parts:
+            if not part.isascii() and not _encodes(part):
+                raise DataError(
+                    f"text {i} holds a lone surrogate, which is no character: {part!r:.80}. "
+                    "Read the file with the right encoding, or use text.encode('utf-8', 'replace').decode()."
+                )
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
