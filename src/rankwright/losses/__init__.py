@@ -1,7 +1,7 @@
 """Loss: embeddings or scores and labels to one scalar; pure functions of tensors.
 
-In: logits_BN and labels, or queries_BE and documents_CE. Does: the formula in the docstring. Out: a scalar, in nats where
-it is a cross-entropy. A new loss is a function here and a line in `LOSSES`.
+In: logits_BN and labels, or queries_BE and documents_CE. Does: the formula in the docstring. Out: a scalar, in nats
+where it is a cross-entropy. A new loss is a function here and a line in `LOSSES`.
 """
 
 from rankwright.losses.embeddings import matryoshka, multiple_negatives_ranking
