@@ -1,0 +1,233 @@
+"""Names to folders: a local folder, the Hub, or the Hub's cache when the Hub is not to be asked or not there.
+
+In: a path or a name such as "all-MiniLM-L6-v2" or "org/model". Out: the folder of the checkpoint.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rankwright.errors import HubError
+
+logger = logging.getLogger(__name__)
+
+_ORGANIZATIONS = {"bi-encoder": "sentence-transformers", "cross-encoder": "cross-encoder"}
+"""Where sentence-transformers looks for a name without a slash."""
+
+_ROOT_NAMES = frozenset(
+    """
+    bert-base-cased bert-base-cased-finetuned-mrpc bert-base-chinese bert-base-german-cased bert-base-german-dbmdz-cased
+    bert-base-german-dbmdz-uncased bert-base-multilingual-cased bert-base-multilingual-uncased bert-base-uncased
+    bert-large-cased bert-large-cased-whole-word-masking bert-large-cased-whole-word-masking-finetuned-squad
+    bert-large-uncased bert-large-uncased-whole-word-masking bert-large-uncased-whole-word-masking-finetuned-squad
+    camembert-base distilbert-base-cased distilbert-base-cased-distilled-squad distilbert-base-german-cased
+    distilbert-base-multilingual-cased distilbert-base-uncased distilbert-base-uncased-distilled-squad
+    distilbert-base-uncased-finetuned-sst-2-english distilroberta-base roberta-base roberta-base-openai-detector
+    roberta-large roberta-large-mnli roberta-large-openai-detector xlm-roberta-base xlm-roberta-large
+    xlm-roberta-large-finetuned-conll02-dutch xlm-roberta-large-finetuned-conll02-spanish
+    xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-german
+    """.split()
+)
+"""Models of our families whose name on the Hub has no slash, so that no organization is put before it."""
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""The files that hold or list a module's tensors: the first that exists is downloaded, with its shards, and read."""
+
+_SUFFIXES = (".json", ".txt", ".model")
+"""What configs and tokenizers are written in."""
+
+
+def resolve(
+    name: str,
+    *,
+    kind: Literal["bi-encoder", "cross-encoder"],
+    revision: str | None = None,
+    cache_folder: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The folder that a model's name stands for, downloaded if need be.
+
+    A folder is taken as it is. Any other name is one of the Hub, which is asked for the newest files; where it must not
+    be asked (`local_files_only` or HF_HUB_OFFLINE=1: no socket is opened) or cannot be reached, its cache serves.
+
+    Args:
+        name: a folder, or a name on the Hub; one without a slash belongs to sentence-transformers or cross-encoder.
+        kind: decides between the two.
+        revision: branch, tag or commit; None: main.
+        cache_folder: where downloads are kept; None: SENTENCE_TRANSFORMERS_HOME, else the Hub's own cache.
+        token: for private models; None: HF_TOKEN or the stored login.
+        local_files_only: never ask the Hub.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HubError: neither a folder, nor on the Hub, nor in its cache; the message says what was tried and what failed.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise HubError(f"{name!r} is a file. Expected the folder of a model, or a name on the Hub.")
+    if not name or name.count("/") > 1 or "\\" in name or name[0] in "/.~":
+        raise HubError(f"there is no folder {name!r} (in {Path.cwd()}), and it is no name on the Hub. Check the path.")
+    environment = _read_environment()
+    full_name = name
+    if "/" not in name and name.lower() not in _ROOT_NAMES:
+        full_name = f"{_ORGANIZATIONS[kind]}/{name}"
+    source = _Source(full_name, revision, cache_folder or environment.cache_folder, token)
+    if not (local_files_only or environment.is_offline):
+        return _download(source)
+    cached = _cached(source)
+    if cached is None:
+        reason = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE=1"
+        raise HubError(
+            f"{source} is neither a folder (in {Path.cwd()}) nor whole in the Hub's cache, and {reason} forbids a "
+            "download. Download it once without that setting, or give a folder."
+        )
+    return cached
+
+
+@dataclass(frozen=True)
+class _Environment:
+    is_offline: bool
+    cache_folder: str | None
+
+
+def _read_environment() -> _Environment:
+    """The one place where the library reads environment variables; HF_TOKEN and HF_HOME are huggingface_hub's own."""
+    truths = {"1", "true", "yes", "on"}
+    offline = (os.environ.get(key, "") for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return _Environment(
+        is_offline=any(value.lower() in truths for value in offline),
+        cache_folder=os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None,
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model on the Hub, and how to get at it."""
+
+    name: str
+    revision: str | None
+    cache_folder: str | Path | None
+    token: str | bool | None
+
+    def __str__(self) -> str:
+        return f"{self.name!r}" + (f" (revision {self.revision!r})" if self.revision else "")
+
+
+def _download(source: _Source) -> Path:
+    """The newest files from the Hub; those of the cache where it cannot be reached."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return _fetch(source)
+    except GatedRepoError as err:
+        raise HubError(f"{source}: its owner must grant you access on the Hub first; then pass token=.") from err
+    except RevisionNotFoundError as err:
+        raise HubError(f"{source}: the Hub has the model, but not this revision. Check the revision.") from err
+    except (RepositoryNotFoundError, HFValidationError) as err:
+        raise HubError(
+            f"{source} is neither a folder (in {Path.cwd()}) nor a model on the Hub that you may read. Check the name, "
+            "or pass token= for a private model."
+        ) from err
+    except Exception as err:  # a lost connection has no type that all versions of huggingface_hub share
+        cached = _cached(source)
+        if cached is None:
+            raise HubError(
+                f"{source} could not be fetched from the Hub ({type(err).__name__}: {err}), and its cache does not hold "
+                "the whole model. Check the connection, or give a folder."
+            ) from err
+        logger.warning("%s could not be fetched from the Hub (%s): the cached files serve.", source, err)
+        return cached
+
+
+def _fetch(source: _Source) -> Path:
+    """The snapshot in the cache, with the needed files brought up to date."""
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+    def fetch(file: str) -> Path:
+        revision, cache = source.revision, source.cache_folder
+        return Path(hf_hub_download(source.name, file, revision=revision, cache_dir=cache, token=source.token))
+
+    files = HfApi(token=source.token).list_repo_files(source.name, revision=source.revision)
+    needed = _needed(files, _module_folders(fetch("modules.json")) if "modules.json" in files else [""])
+    for index in [file for file in needed if file.endswith(".index.json")]:
+        needed += _shards(fetch(index), index)
+    snapshot = snapshot_download(
+        source.name,
+        revision=source.revision,
+        cache_dir=source.cache_folder,
+        token=source.token,
+        allow_patterns=needed,
+    )
+    return Path(snapshot)
+
+
+def _cached(source: _Source) -> Path | None:
+    """The snapshot in the cache, if it holds all that the model needs; opens no socket."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (
+        try_to_load_from_cache(source.name, file, cache_dir=source.cache_folder, revision=source.revision)
+        for file in ("modules.json", "config.json")
+    )
+    path = next((Path(file) for file in found if isinstance(file, str)), None)
+    if path is None:
+        return None
+    snapshot = path.parent
+    folders = _module_folders(snapshot / "modules.json") if (snapshot / "modules.json").is_file() else [""]
+    files = [file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file()]
+    has_weights = any(_join(folders[0], weights) in files for weights in WEIGHT_FILES)
+    shards = [
+        shard
+        for file in _needed(files, folders)
+        if file.endswith(".index.json")
+        for shard in _shards(snapshot / file, file)
+    ]
+    return snapshot if has_weights and set(shards) <= set(files) else None
+
+
+def _module_folders(modules: Path) -> list[str]:
+    """The folders that modules.json names, the transformer's first."""
+    return [module["path"] for module in json.loads(modules.read_text(encoding="utf-8"))] or [""]
+
+
+def _needed(files: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """Configs and tokenizer of the folders, and one form of the weights of each."""
+    needed = []
+    for folder in dict.fromkeys(folders):
+        present = {file.rpartition("/")[2]: file for file in files if file.rpartition("/")[0] == folder.strip("/")}
+        weights = next((name for name in WEIGHT_FILES if name in present), None)
+        needed += [
+            file
+            for name, file in present.items()
+            if name == weights or (name.endswith(_SUFFIXES) and not name.endswith(".index.json"))
+        ]
+    return needed
+
+
+def _shards(index: Path, file: str) -> list[str]:
+    """The files that an index of weights names."""
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    return [_join(file.rpartition("/")[0], name) for name in dict.fromkeys(names)]
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder.strip('/')}/{name}".lstrip("/")

@@ -1,0 +1,228 @@
+"""Checkpoint folders that sentence-transformers 2 to 6 and transformers load with the same scores.
+
+In: `ModelSpec`, tensors under their Hugging Face names, and the folder that the tokenizer comes from. Out: a folder.
+
+OLD readers (sentence-transformers before v5.4) pass every key of a module's config to its constructor and know only the
+module paths of their time; NEW ones read the old spelling too. So the old spelling is written, without the new keys.
+Only what OLD never reads (config_sentence_transformers.json, a cross-encoder's modules) has the new keys as well.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from rankwright import __version__
+from rankwright.encoder.spec import POOLING_MODES, Dense, ModelSpec, Pooling
+from rankwright.errors import ConfigError, ModelFormatError
+from rankwright.models.checkpoint_read import MODEL_TYPES, POOLING_KEYS, transformer_folder
+from rankwright.text.tokenizer_files import TOKENIZER_FILES
+
+_CLASS_NAMES = {
+    "bert": "Bert",
+    "camembert": "Camembert",
+    "distilbert": "DistilBert",
+    "electra": "Electra",
+    "modernbert": "ModernBert",
+    "mpnet": "MPNet",
+    "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+}
+"""model_type -> what the names of its classes in transformers start with."""
+
+_LATER_POOLING_KEYS = ("pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken")
+
+
+def write_checkpoint(
+    folder: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray], *, source: Path, readme: str | None = None
+) -> None:
+    """Writes the whole checkpoint; the folder appears, or is replaced, only when all of it is on disk.
+
+    Args:
+        folder: where; an old checkpoint there is replaced.
+        spec: what the configs say.
+        tensors: the weights as they are to be stored; those of a dense layer after its folder's name.
+        source: the checkpoint whose tokenizer files are copied; may be `folder` itself.
+        readme: the model card.
+
+    Raises:
+        ConfigError: `folder` is not empty and holds no checkpoint, so that replacing it would lose other files.
+        ModelFormatError: `source` holds no tokenizer.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not (folder.is_dir() and (_is_checkpoint(folder) or not any(folder.iterdir()))):
+        raise ConfigError(
+            f"{folder} holds other files than a checkpoint, and saving replaces the whole folder. Give a new folder."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        _write_files(new, spec, tensors, source=source)
+        if readme is not None:
+            (new / "README.md").write_text(readme, encoding="utf-8")
+        for path in [*new.rglob("*"), new]:
+            _sync(path)
+        if folder.exists():
+            folder.rename(Path(temporary) / "old")
+        new.rename(folder)
+        _sync(folder.parent)
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "modules.json"))
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or a folder's list of names is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_files(folder: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray], *, source: Path) -> None:
+    paths = [_module_path(i, module) for i, module in enumerate(spec.modules, start=1)]
+    prefixes = {
+        f"{module.name}.": path for module, path in zip(spec.modules, paths, strict=True) if isinstance(module, Dense)
+    }
+    groups: dict[str, dict[str, np.ndarray]] = {path: {} for path in ["", *prefixes.values()]}
+    for name, tensor in tensors.items():
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        groups[prefixes.get(prefix, "")][name.removeprefix(prefix)] = np.ascontiguousarray(tensor)
+    for path in paths:
+        (folder / path).mkdir()
+    for path, group in groups.items():
+        # transformers refuses a file that does not say who wrote it in its "format"
+        save_file(group, folder / path / "model.safetensors", metadata={"format": "pt"})
+    dtypes = {str(tensor.dtype) for tensor in groups[""].values() if tensor.dtype.kind == "f"}
+    _write_json(folder / "config.json", _model_config(spec, dtype=dtypes.pop() if len(dtypes) == 1 else "float32"))
+    _write_json(folder / "config_sentence_transformers.json", _settings(spec))
+    _write_json(folder / "sentence_bert_config.json", _transformer_config(spec))
+    entries = [("", "Transformer"), *((path, type(m).__name__) for path, m in zip(paths, spec.modules, strict=True))]
+    _write_json(
+        folder / "modules.json",
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+            for i, (path, name) in enumerate(entries)
+        ],
+    )
+    for path, module in zip(paths, spec.modules, strict=True):
+        _write_json(folder / path / "config.json", _module_config(module, spec))
+    _copy_tokenizer(folder, transformer_folder(source), spec.max_length)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _module_path(position: int, module: object) -> str:
+    """The folder of a module; a dense layer keeps its own, since its tensors are named after it."""
+    return module.name if isinstance(module, Dense) else f"{position}_{type(module).__name__}"
+
+
+def _model_config(spec: ModelSpec, *, dtype: str) -> dict[str, Any]:
+    """config.json for the class that the tensors are of."""
+    config: dict[str, Any] = dict(spec.config)
+    stem = _class_stem(config)
+    # transformers 5 computes in the type that the config names; transformers 4 knows the old key
+    config |= {"dtype": dtype, "torch_dtype": dtype}
+    for key in ("sentence_transformers", "sbert_ce_default_activation_function"):
+        config.pop(key, None)
+    if spec.kind == "bi-encoder":
+        return config | {"architectures": [f"{stem}Model"]}
+    names = config.get("id2label") or {}
+    if len(names) != spec.num_labels:
+        names = {str(i): f"LABEL_{i}" for i in range(spec.num_labels)}
+    return config | {
+        "architectures": [f"{stem}ForSequenceClassification"],
+        "id2label": names,
+        "label2id": {name: int(i) for i, name in names.items()},
+        # v4 to v5.3 read the first, v2 and v3 the second
+        "sentence_transformers": {"activation_fn": spec.activation},
+        "sbert_ce_default_activation_function": spec.activation,
+    }
+
+
+def _class_stem(config: Mapping[str, object]) -> str:
+    """What the family's classes in transformers start with."""
+    stem = _CLASS_NAMES.get(str(config.get("model_type")))
+    if stem is None:
+        names = config.get("architectures")
+        stem = re.sub(r"(For[A-Z]\w*|Model)$", "", str(names[0])) if isinstance(names, list) and names else None
+    if stem is None:
+        raise ModelFormatError(
+            f"The config of a {config.get('model_type')!r} model names no architectures: add the key."
+        )
+    return stem
+
+
+def _settings(spec: ModelSpec) -> dict[str, Any]:
+    """config_sentence_transformers.json."""
+    settings: dict[str, Any] = {
+        "__version__": {"rankwright": __version__},
+        "default_prompt_name": spec.default_prompt_name,
+        "model_type": MODEL_TYPES[spec.kind],
+        "prompts": dict(spec.prompts),
+    }
+    if spec.kind == "cross-encoder":
+        return settings | {"activation_fn": spec.activation}
+    settings["similarity_fn_name"] = spec.similarity
+    return settings if spec.truncate_dim is None else settings | {"truncate_dim": spec.truncate_dim}
+
+
+def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
+    """sentence_bert_config.json; OLD cross-encoders never read it, so that theirs may say what NEW ones need."""
+    config: dict[str, Any] = {"max_seq_length": spec.max_length, "do_lower_case": spec.lower_case}
+    if spec.kind == "bi-encoder":
+        return config
+    return config | {
+        "transformer_task": "sequence-classification",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+        "module_output_name": "scores",
+    }
+
+
+def _module_config(module: object, spec: ModelSpec) -> dict[str, Any]:
+    """config.json of a module."""
+    if isinstance(module, Pooling):
+        return _pooling_config(module, spec.architecture.hidden_size)
+    if isinstance(module, Dense):
+        return {
+            "in_features": module.in_features,
+            "out_features": module.out_features,
+            "bias": module.use_bias,
+            "activation_function": module.activation,
+        }
+    return {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+
+
+def _pooling_config(pooling: Pooling, hidden_size: int) -> dict[str, Any]:
+    config: dict[str, Any] = {"word_embedding_dimension": hidden_size}
+    if pooling.modes != tuple(mode for mode in POOLING_MODES if mode in pooling.modes):
+        # only NEW concatenates in another order, so that only NEW can read this
+        return config | {"pooling_mode": list(pooling.modes), "include_prompt": pooling.include_prompt}
+    flags = {POOLING_KEYS[mode]: mode in pooling.modes for mode in POOLING_MODES}
+    # v2.0 to v2.3 do not know these keys
+    config |= {key: value for key, value in flags.items() if value or key not in _LATER_POOLING_KEYS}
+    return config if pooling.include_prompt else config | {"include_prompt": False}
+
+
+def _copy_tokenizer(folder: Path, source: Path, max_length: int) -> None:
+    """The tokenizer's files, with the maximum length that cross-encoders and NEW bi-encoders take from them."""
+    names = [name for name in TOKENIZER_FILES if (source / name).is_file()]
+    if not set(names) - {"tokenizer_config.json"}:
+        raise ModelFormatError(f"{source} holds no tokenizer to copy: expected one of {', '.join(TOKENIZER_FILES)}.")
+    for name in names:
+        shutil.copyfile(source / name, folder / name)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    _write_json(path, config | {"model_max_length": max_length})
