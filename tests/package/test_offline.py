@@ -75,7 +75,9 @@ def audited(code: str, arguments: list[str], home: Path) -> list[str]:
 def traced(code: str, arguments: list[str], home: Path) -> list[str]:
     """The forbidden system calls of a fresh process and all its children, by strace, and what it left in its home."""
     log = home.parent / "strace.log"
-    calls = "socket,connect,sendto,sendmsg,bind,vfork,fork,clone,clone3,execve,openat,creat,mkdir,mkdirat,rename,renameat2"
+    calls = (
+        "socket,connect,sendto,sendmsg,bind,vfork,fork,clone,clone3,execve,openat,creat,mkdir,mkdirat,rename,renameat2"
+    )
     tracer = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={calls}"]
     run(["-c", code, *arguments], environment(home), tracer)
     lines = log.read_text(errors="replace").splitlines()

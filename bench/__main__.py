@@ -1,0 +1,63 @@
+"""`python -m bench [ROW...]`: measure the rows and write one JSON file to bench/results/."""
+
+import argparse
+import json
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.inputs import write_inputs
+from bench.machine import machine, versions
+from bench.rows import OPENVINO_PYTHON, PYTHON, ROWS, run_row
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Parse, measure, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed beside sentence-transformers.")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(row.name for row in ROWS)}")
+    parser.add_argument("--out", type=Path, help="the JSON file; by default one named after the time")
+    arguments = parser.parse_args()
+    names = arguments.rows or [row.name for row in ROWS]
+    if unknown := sorted(set(names) - {row.name for row in ROWS}):
+        parser.error(f"no row {unknown[0]!r}; there are: {', '.join(row.name for row in ROWS)}")
+
+    started = datetime.now(UTC)
+    report: dict[str, Any] = {
+        "started": started.isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": {"main": versions(PYTHON)},
+        "rows": [],
+    }
+    if OPENVINO_PYTHON.is_file():
+        report["versions"]["openvino backend"] = versions(OPENVINO_PYTHON)
+    with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder))
+        for row in ROWS:
+            if row.name in names:
+                report["rows"].append(run_row(row, Path(folder)))
+                show(report["rows"][-1])
+
+    path = arguments.out or RESULTS / f"{started:%Y%m%dT%H%M%SZ}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"{path}: written", file=sys.stderr)
+
+
+def show(row: dict[str, Any]) -> None:
+    """Print one row for the person who waits."""
+    print(f"\n{row['work']} ({row['unit']}, {row['rounds']} rounds)")
+    for entry in row["entries"]:
+        value = entry["value"]
+        print(f"  {entry['name']:<24}{value['median']:>9.4g}   ({value['min']:.4g} to {value['max']:.4g})")
+    for ratio in row["ratios"]:
+        print(f"  {ratio['ours']} over {ratio['peer']}: {ratio['ratio']['median']:.3g}x")
+    for name in row["skipped"]:
+        print(f"  {name}: not measured, .venv-bench is not there (`make bench` makes it)", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

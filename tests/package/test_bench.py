@@ -1,0 +1,131 @@
+"""The benchmark's own arithmetic and its gate, without models: what it measures is measured by `make bench`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.gate import Contestant
+from bench.inputs import training_pairs
+from bench.rows import ROWS, Entry, Row, run_row
+from bench.sizes import closure, installed_megabytes
+from bench.table import BEGIN, END, between_markers, table_of
+from bench.texts import docstring_pairs
+
+ROOT = Path(__file__).parents[2]
+
+WORKER = f"""#!{sys.executable}
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {str(ROOT)!r})
+from bench.gate import Gate
+
+gate, runs, result = Gate(Path(sys.argv[-1])), 0, None
+while gate(result):
+    print("noise that must not reach the pipe")
+    runs += 1
+    result = [runs]
+    if runs == 3:
+        raise ValueError("enough")
+"""
+
+
+@pytest.fixture
+def contestant(tmp_path: Path) -> Contestant:
+    python = tmp_path / "python"
+    python.write_text(WORKER, encoding="utf-8")
+    python.chmod(0o755)
+    return Contestant("counting", python=python, inputs=tmp_path, result_path=tmp_path / "counting.npy")
+
+
+def test_a_contestant_runs_once_each_time_the_gate_opens(contestant: Contestant) -> None:
+    with contestant:
+        seconds = [contestant.run(), contestant.run()]
+        assert contestant.result() == np.array([2.0])
+    assert all(0 < value < 5 for value in seconds)
+
+
+def test_a_contestant_that_fails_says_what_it_said(contestant: Contestant) -> None:
+    with contestant, pytest.raises(RuntimeError, match=r"counting ended with code 1:[\s\S]*ValueError: enough"):
+        for _ in range(3):
+            contestant.run()
+
+
+def measured(entries: object, inputs: object, rounds: object) -> list[dict[str, list[float]]]:
+    return [{"cost": [8.0, 10.0, 30.0]}, {"cost": [4.0, 5.0, 6.0]}, {"cost": [2.0, 2.0, 3.0]}]
+
+
+ENTRIES = (Entry("the peer", "peer", ""), Entry("its best", "peer", ""), Entry("rankwright", "ours", ""))
+ROW = Row(
+    "encode", work="encode 100 documents", unit="documents/s", entries=ENTRIES, measure=measured, rounds=3, items=100
+)
+
+
+def test_ratios_are_taken_round_by_round_and_speeds_from_items(tmp_path: Path) -> None:
+    row = run_row(ROW, tmp_path)
+    assert row["ratios"][0] == {
+        "ours": "rankwright",
+        "peer": "the peer",
+        "ratio": {"min": 4.0, "median": 5.0, "max": 10.0},
+    }
+    assert row["entries"][2]["value"] == {"min": 33.33, "median": 50.0, "max": 50.0}
+    assert row["entries"][2]["cost"] == {"min": 2.0, "median": 2.0, "max": 3.0}
+
+
+def test_an_entry_without_its_environment_is_named_as_skipped(tmp_path: Path) -> None:
+    elsewhere = Entry("OpenVINO backend", "peer", "", tmp_path / "no-python")
+    row = Row("encode", work="", unit="", entries=(*ENTRIES, elsewhere), measure=measured, rounds=3)
+    assert run_row(row, tmp_path)["skipped"] == ["OpenVINO backend"]
+
+
+def test_table_puts_the_ratio_to_the_best_setting_first_and_names_the_cpu(tmp_path: Path) -> None:
+    report = {
+        "started": "2026-11-21T03:00:00+00:00",
+        "machine": {"cpu": "Some CPU", "cores": 2, "flags": ["avx512_bf16"]},
+        "versions": {"main": {"python": "3.11.7", "rankwright": "0.1", "torch": "2.13.0"}},
+        "rows": [run_row(ROW, tmp_path)],
+    }
+    table = table_of(report)
+    assert (
+        "| encode 100 documents | 50 documents/s | **2x** | 5x | 20 documents/s, its best | 10 documents/s |" in table
+    )
+    assert "on 2 cores of Some CPU (avx512_bf16)" in table
+    assert "python 3.11.7, torch 2.13.0" in table
+
+
+def test_table_replaces_what_stands_between_the_markers() -> None:
+    once = between_markers(f"a\n{BEGIN}\nold\n{END}\nb", "new")
+    assert once == f"a\n{BEGIN}\nnew\n{END}\nb"
+    assert between_markers(once, "new") == once
+    with pytest.raises(ValueError, match="must hold"):
+        between_markers("no markers", "new")
+
+
+def test_rows_start_with_the_peer_as_it_comes_and_end_with_ours() -> None:
+    assert {(row.entries[0].side, row.entries[-1].side) for row in ROWS} == {("peer", "ours")}
+
+
+def test_texts_depend_on_the_seed_only_and_vary_in_length() -> None:
+    packages = ("huggingface_hub",)
+    pairs = docstring_pairs(200, packages=packages)
+    assert pairs == docstring_pairs(200, packages=packages)
+    assert pairs != docstring_pairs(200, packages=packages, seed=1)
+    lengths = [len(body) for _, body in pairs]
+    assert len(set(pairs)) == 200
+    assert max(lengths) > 5 * min(lengths)
+
+
+def test_half_of_the_training_pairs_belong_together() -> None:
+    pairs = training_pairs([(f"q{i}", f"d{i}") for i in range(8)])
+    assert [label for _, _, label in sorted(pairs)] == [1.0] * 4 + [0.0] * 4
+    assert all((query[1:] == document[1:]) == (label == 1.0) for query, document, label in pairs)
+
+
+def test_size_counts_what_a_package_needs_and_no_more() -> None:
+    needed = closure("rankwright")
+    assert {"openvino", "numpy", "annotated-types"} <= needed
+    assert not {"torch", "transformers", "pytest"} & needed
+    assert "torch" in closure("sentence-transformers")
+    assert installed_megabytes("sentence-transformers") > installed_megabytes("numpy") > 1
