@@ -1,0 +1,111 @@
+"""The usage section: code that runs as it stands, and what it really gave.
+
+In: the usage example of a run, computed by the saved model. Out: Python snippets and a table.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rankwright.card.markdown import fence, number, plain, table
+from rankwright.card.metadata import CLASS_NAMES
+from rankwright.card.run_folder import EmbeddingUsage, RankingUsage, RunFolder
+
+ST_CLASS_NAMES = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}
+
+DEFAULT_MODEL_ID = "path/to/this/model"
+
+PRIVATE = "..."
+"""Stands in a snippet for a text that the run keeps to itself."""
+
+MAX_TABLE_TEXT = 200
+
+
+def snippet(run: RunFolder, *, library: str) -> str:
+    """Python code that loads the model, uses it on the example, and shows the output as a comment.
+
+    Args:
+        run: the facts of the run.
+        library: the module to import from, "rankwright" or "sentence_transformers".
+
+    Returns:
+        A fenced block; without an example, the code that loads the model.
+    """
+    kind, usage = run.summary.kind, run.summary.usage
+    class_name = (CLASS_NAMES if library == "rankwright" else ST_CLASS_NAMES)[kind]
+    to_numpy = "" if library == "rankwright" else ".numpy()"  # similarity() of sentence-transformers gives a tensor
+    model_id = run.config.card.model_id or DEFAULT_MODEL_ID
+    lines = [f"from {library} import {class_name}", "", f'model = {class_name}("{model_id}")']
+    if isinstance(usage, EmbeddingUsage):
+        lines += _encode(usage, run.shows_texts, to_numpy)
+    elif isinstance(usage, RankingUsage):
+        lines += [f"query = {_text(usage.query, run.shows_texts)}"]
+        lines += ["documents = [", *(f"    {_text(one, run.shows_texts)}," for one in usage.documents), "]"]
+        lines += _retrieve(usage, to_numpy) if kind == "bi-encoder" else _rerank(usage)
+    return fence("\n".join(lines), "python")
+
+
+def ranking_table(run: RunFolder) -> str:
+    """The documents of the example query, best first, beside the labels that people gave; "" for other examples."""
+    usage = run.summary.usage
+    if not isinstance(usage, RankingUsage) or not usage.is_ranking:
+        return ""
+    rows = []
+    for rank, i in enumerate(_order(usage), start=1):
+        text = plain(usage.documents[i], MAX_TABLE_TEXT) if run.shows_texts else f"document {i} (not shown)"
+        label = [number(usage.truth[i])] if usage.truth else []
+        rows.append([str(rank), number(usage.scores[i][0]), *label, text])
+    return table(["Rank", "Score", *(["Label"] if usage.truth else []), "Document"], rows)
+
+
+def pairs_of(run: RunFolder) -> list[list[str]]:
+    """The example as pairs of texts, in the form of sentence-transformers' templates."""
+    usage = run.summary.usage
+    if not isinstance(usage, RankingUsage):
+        return []
+    shown = run.shows_texts
+    return [[usage.query if shown else PRIVATE, one if shown else PRIVATE] for one in usage.documents]
+
+
+def _rerank(usage: RankingUsage) -> list[str]:
+    if not usage.is_ranking:
+        lines = ["scores = model.predict([(query, document) for document in documents])", "print(scores.round(4))"]
+        return lines + _printed(usage.scores)
+    lines = ["for entry in model.rank(query, documents):", "    print(f\"{entry['corpus_id']} {entry['score']:.4f}\")"]
+    return lines + [f"# {i} {usage.scores[i][0]:.4f}" for i in _order(usage)]
+
+
+def _retrieve(usage: RankingUsage, to_numpy: str) -> list[str]:
+    return [
+        "query_embeddings = model.encode_query([query])",
+        "document_embeddings = model.encode_document(documents)",
+        f"print(model.similarity(query_embeddings, document_embeddings){to_numpy}.round(4))",
+        *_printed([[row[0] for row in usage.scores]]),
+    ]
+
+
+def _encode(usage: EmbeddingUsage, shows_texts: bool, to_numpy: str) -> list[str]:
+    return [
+        "sentences = [",
+        *(f"    {_text(one, shows_texts)}," for one in usage.sentences),
+        "]",
+        "embeddings = model.encode(sentences)",
+        "print(embeddings.shape)",
+        f"# {tuple(usage.embeddings_shape)}",
+        f"print(model.similarity(embeddings, embeddings){to_numpy}.round(4))",
+        *_printed(usage.similarities),
+    ]
+
+
+def _printed(rows: Sequence[Sequence[float]]) -> list[str]:
+    """A matrix as numpy prints it, in the comment under the line that does."""
+    return [f"# {line}" for line in str(np.array(rows, dtype=np.float32).round(4)).split("\n")]
+
+
+def _order(usage: RankingUsage) -> list[int]:
+    """Places of the documents by falling score; equal scores keep their order."""
+    return sorted(range(len(usage.documents)), key=lambda i: usage.scores[i], reverse=True)
+
+
+def _text(text: str, shows_texts: bool) -> str:
+    return repr(text if shows_texts else PRIVATE)
