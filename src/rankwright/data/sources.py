@@ -1,0 +1,100 @@
+"""What a source is: a file of a known format, a name on the Hub, a `datasets` object, or records.
+
+In: what the user names. Out: an opened `Source` of numbered rows, taken by `pairs.py` and `texts.py`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rankwright.data.rows import NumberedRow, read_csv, read_json, read_jsonl, read_tsv, shorten
+from rankwright.data.tables import is_dataset, is_hub_name, read_dataset, read_hub, read_parquet, read_records
+from rankwright.errors import ConfigError, DataError
+from rankwright.records import LabelledPair, PositivePair
+
+Given = str | Path | Iterable[Mapping[str, object] | LabelledPair | PositivePair]
+"""A path, a Hub name, a `datasets.Dataset` (an iterable of dictionaries) or records."""
+
+READERS: dict[str, Callable[[Path], Iterator[NumberedRow]]] = {
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".json": read_json,
+    ".parquet": read_parquet,
+}
+"""What reads a file, by the end of its name."""
+
+SPLIT_NAMES = ("train", "dev", "test", "validation", "valid", "val", "eval")
+"""File names that say little without their folder: `quora/train.jsonl` is named "quora/train"."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Numbered rows to be read once; `place` and `unit` name a row in errors, `path` is the file if there is one."""
+
+    name: str
+    given: str
+    place: str
+    unit: str
+    rows: Iterator[NumberedRow]
+    path: Path | None = None
+
+
+def open_source(given: Given, *, split: str | None = None) -> Source:
+    """Opens a file, a data set of the Hub, a `datasets` object or records.
+
+    Args:
+        given: what the user named.
+        split: of a data set with splits; "train" where a Hub name has none.
+
+    Returns:
+        The rows, not read yet.
+
+    Raises:
+        ConfigError: a split of something without splits.
+        DataError: no such file, or a file of an unknown format.
+    """
+    if not isinstance(given, str | Path):
+        return _open_object(given, split)
+    path = Path(given)
+    if path.is_file():
+        if split is not None:
+            raise ConfigError(f"split={split!r} was given, but {str(given)!r} is one file. Name the file of the split.")
+        reader = READERS.get(path.suffix.lower())
+        if reader is None:
+            raise DataError(
+                f"{path}: files that end in {path.suffix!r} are not read. Known: {', '.join(READERS)}. "
+                f"Rename or convert the file."
+            )
+        unit = "row" if reader is read_parquet else "line"
+        return Source(name_of_file(path), str(given), str(path), unit, reader(path), path)
+    if path.exists():
+        raise DataError(
+            f"{path}: this folder is no file of pairs, and no BEIR folder (corpus.jsonl, queries.jsonl, qrels/). "
+            f"Name a file in it: {', '.join(sorted(child.name for child in path.iterdir())[:10]) or 'it is empty'}."
+        )
+    if not is_hub_name(str(given)) or path.suffix.lower() in READERS:
+        raise DataError(
+            f'{str(given)!r}: no such file or folder, and no Hub name ("owner/name" or "owner/name:config"). '
+            f"Check the path; the current folder is {Path.cwd().name!r}."
+        )
+    split = split or "train"
+    return Source(f"{given}/{split}", str(given), f"{given}/{split}", "row", read_hub(str(given), split=split))
+
+
+def name_of_file(path: Path) -> str:
+    """Gives a file's name without its ending, with its folder where it is only the name of a split."""
+    folder = path.parent.name
+    return f"{folder}/{path.stem}" if path.stem in SPLIT_NAMES and folder else path.stem
+
+
+def _open_object(given: Iterable[object], split: str | None) -> Source:
+    kind = type(given).__name__
+    if is_dataset(given):
+        return Source(split or kind, f"datasets.{kind}", kind, "row", read_dataset(given, split=split))
+    if split is not None:
+        raise ConfigError(f"split={split!r} was given, but the source is a {kind} of records. Leave it out.")
+    if not isinstance(given, Iterable) or isinstance(given, bytes | Mapping):
+        raise DataError(f"expected a path, a Hub name, a data set or a list of records, got {kind} {shorten(given)}.")
+    return Source("records", "records", "records", "row", read_records(given))
