@@ -138,6 +138,7 @@ def make_reranker(folder: Path, *, changes: Mapping[str, Any] | None = None) -> 
             "low": 0.05,
             "high": 0.15,
             "p_value": 0.0004,
+            "num_queries": 173,
             "verdict": "better",
         },
         "usage": {
@@ -203,6 +204,7 @@ def make_retriever(folder: Path, *, changes: Mapping[str, Any] | None = None) ->
             "low": -0.01,
             "high": 0.05,
             "p_value": 0.21,
+            "num_queries": 173,
             "verdict": "no difference shown",
         },
         "usage": {
@@ -267,7 +269,7 @@ def _evaluation(
         "num_queries": 173,
         "dim": dim,
         "similarity": "cosine" if dim else None,
-        "parameters": {"at_k": 10},
+        "parameters": {"num_documents": 5000} if task == "retrieval" else {"candidates": "first stage", "top_k": 100},
         "query_ids": ["q1", "q2"],
         "per_query": {"ndcg@10": [value, value]},
     }

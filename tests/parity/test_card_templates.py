@@ -18,7 +18,6 @@ KINDS = {"cross_encoder": make_reranker, "sentence_transformer": make_retriever}
 SHARED_FACTS = (
     "## Evaluation",
     "| **ndcg@10** |",
-    '"at_k": 10',
     "<code>rankwright.evaluate</code>",
     "#### Non-Default Hyperparameters",
     "- `logging_steps`: 10",
@@ -50,6 +49,7 @@ FACTS = {
         "* Loss: <code>rankwright.losses.binary_cross_entropy</code> with these parameters:",
         '"pos_weight": 4.0',
         "| **0.5000** | **20** | **0.5450** | **0.7105** |",
+        '"top_k": 100',
         "- **Training**: 1.6 minutes",
         "- **Evaluation**: 12.5 seconds",
         "query = 'Какой город — столица Франции?'",
@@ -68,6 +68,7 @@ FACTS = {
         "- `batch_sampler`: no_duplicates",
         "#### MatryoshkaLoss\n```bibtex\n@misc{kusupati2024matryoshka,",
         "#### MultipleNegativesRankingLoss\n```bibtex\n@misc{henderson2017efficient,",
+        '"num_documents": 5000',
         "- **Training**: 1.1 hours",
         "embeddings = model.encode(sentences)",
         "# (3, 768)",

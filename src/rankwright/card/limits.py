@@ -8,6 +8,7 @@ from rankwright.card.data_tables import truncation_sentence
 from rankwright.card.markdown import number, plain
 from rankwright.card.results import Measured, measured
 from rankwright.card.run_folder import RunFolder
+from rankwright.evaluation.report import Evaluation
 
 SMALL = 10_000
 """Training rows below which the card warns of a narrow domain."""
@@ -63,11 +64,22 @@ def _precision(group: Measured) -> list[str]:
     main = group.main
     bounds = main.intervals.get(main.primary)
     width = f", so {main.primary} is known to about +/- {number((bounds[1] - bounds[0]) / 2)} only" if bounds else ""
-    where = {
-        "reranking": " The result holds for the documents of this first stage.",
-        "retrieval": " The result holds for a collection of this size and kind; larger ones are harder.",
-    }
-    return [f"{group.title}: {group.size}{width}.{where.get(main.task, '')}"]
+    return [f"{group.title}: {group.size}{width}.{_scope(main)}"]
+
+
+def _scope(main: Evaluation) -> str:
+    """What the evaluation searched or ranked, which bounds where its result holds."""
+    if main.task == "retrieval":
+        num = main.parameters.get("num_documents")
+        size = f"{num:,} documents" if isinstance(num, int) else "this size"
+        return f" The result holds for a collection of {size}; a larger one is harder."
+    if main.task != "reranking":
+        return ""
+    if main.parameters.get("candidates") == "judged documents":
+        return (
+            " Only documents that somebody judged were ranked; those that a search finds may be harder to tell apart."
+        )
+    return " The result holds for the documents of this first stage."
 
 
 def _choice(run: RunFolder) -> list[str]:

@@ -17,6 +17,7 @@ from rankwright.card.results import headline, measured, measures_table, systems_
 from rankwright.card.run_folder import RunFolder, read_run
 from rankwright.card.st_variables import energy_facts, log_of, st_variables
 from rankwright.card.usage import ranking_table, snippet
+from rankwright.data.statistics import NUM_ROWS
 from rankwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         "limits": limits(run),
         "measures_table": measures_table,
         "systems_table": systems_table,
+        "num_statistics_rows": NUM_ROWS,
         "statistics_table": statistics_table,
         "samples_table": samples_table,
         "truncation_sentence": truncation_sentence,

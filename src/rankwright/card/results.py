@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rankwright.card.markdown import interval, number, plain, table
-from rankwright.card.run_folder import Comparison, RunFolder
+from rankwright.card.run_folder import RunFolder
 from rankwright.errors import DataError
+from rankwright.evaluation.comparison import Comparison
 from rankwright.evaluation.report import Evaluation
 
 TASK_NAMES = {
@@ -21,9 +22,6 @@ TASK_NAMES = {
 
 UNTRAINED = "untrained"
 """The system name of a model whose head is still random: shown, and never compared with."""
-
-REFERENCE_WORDS = {"base": "the base model", "first stage": "the first stage"}
-"""Systems that are not a name of their own, as a sentence says them."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,19 @@ class Headline:
     """The one comparison that the card opens with."""
 
     comparison: Comparison
-    dataset: str
-    size: str
+    group: Measured
     table: str
 
     @property
+    def size(self) -> str:
+        """How many queries both answered."""
+        return f"{self.comparison.num_queries:,} {self.group.unit}"
+
+    @property
     def reference(self) -> str:
-        """The name of the reference as a sentence says it."""
-        return REFERENCE_WORDS.get(self.comparison.reference) or plain(self.comparison.reference)
+        """The reference as a sentence says it: "the first stage", but "BM25"."""
+        name = plain(self.comparison.reference)
+        return f"the {name}" if name[:1].islower() else name
 
     @property
     def claim(self) -> str:
@@ -122,12 +125,12 @@ def headline(run: RunFolder) -> Headline | None:
     for group in measured(run):
         for model in group.trained:
             value = model.measures.get(comparison.measure, math.nan)
-            if math.isclose(value, comparison.value, rel_tol=1e-6, abs_tol=1e-9):
+            is_part = comparison.num_queries < model.num_queries and not math.isnan(value)
+            if is_part or math.isclose(value, comparison.value, rel_tol=1e-6, abs_tol=1e-9):
                 systems = [one for one in group.references if one.dim in (model.dim, None)]
                 return Headline(
                     comparison=comparison,
-                    dataset=plain(model.dataset),
-                    size=group.size,
+                    group=group,
                     table=_headline_table(comparison, model, systems),
                 )
     raise DataError(

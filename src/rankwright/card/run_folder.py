@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, Val
 
 from rankwright.config import RunConfig, read_config
 from rankwright.errors import ConfigError, DataError
+from rankwright.evaluation.comparison import Comparison
 from rankwright.evaluation.report import Evaluation
 
 T = TypeVar("T")
@@ -94,20 +95,6 @@ class LossFacts(Facts):
     fullname: str
     parameters: dict[str, object] = {}
     wraps: "LossFacts | None" = None
-
-
-class Comparison(Facts):
-    """The saved model against its reference, on the primary measure."""
-
-    measure: str
-    reference: str
-    reference_value: float
-    value: float
-    difference: float
-    low: float
-    high: float
-    p_value: float | None = None
-    verdict: Literal["better", "worse", "no difference shown"]
 
 
 class RankingUsage(Facts):

@@ -54,7 +54,7 @@ def test_worse_is_said_at_the_top(tmp_path: Path) -> None:
 
 def test_no_difference_is_not_called_better(tmp_path: Path) -> None:
     top = render_card(make_retriever(tmp_path)).split("## Model details")[0]
-    assert "**No difference from the base model shown.**" in top
+    assert "**No difference from the base shown.**" in top
     assert "These data do not say which of the two is better." in top
     assert "[!WARNING]" not in top
 
@@ -72,6 +72,21 @@ def test_a_retriever_without_evaluation_says_that_nothing_is_known(tmp_path: Pat
     assert "> **Not measured.**" in card
     assert "## Evaluation\n" not in card
     assert "Nothing was measured" in card
+
+
+def test_a_comparison_over_the_shared_queries_only_says_how_many(tmp_path: Path) -> None:
+    changes = {"summary.json:comparison.num_queries": 150, "summary.json:comparison.value": 0.72}
+    card = render_card(make_reranker(tmp_path, changes=changes))
+    assert "On ru_pairs dev (150 queries), ndcg@10 is **0.7200**" in card
+
+
+@pytest.mark.parametrize(
+    ("candidates", "sentence"),
+    [("first stage", "the documents of this first stage"), ("judged documents", "Only documents that somebody judged")],
+)
+def test_the_limits_name_what_was_ranked(tmp_path: Path, candidates: str, sentence: str) -> None:
+    changes = {"evaluations/trained.json:0.parameters": {"candidates": candidates}}
+    assert sentence in render_card(make_reranker(tmp_path, changes=changes))
 
 
 def test_evaluating_on_the_training_data_is_said(tmp_path: Path) -> None:
