@@ -7,6 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,6 +51,19 @@ class Model(ABC):
     @abstractmethod
     def spec(self) -> ModelSpec:
         """All that the checkpoint says, with the settings changed since it was loaded."""
+
+    def with_parameters(self, parameters: Mapping[str, np.ndarray]) -> Self:
+        """The same model with other weights, such as those of a trained copy.
+
+        Args:
+            parameters: arrays by Hugging Face name, shapes as the model's own.
+
+        Returns:
+            A new model; this one is not changed.
+        """
+        twin = copy(self)
+        twin.checkpoint = self.checkpoint.with_parameters(parameters)
+        return twin
 
     def save(self, folder: str | Path, tensors: Mapping[str, np.ndarray] | None = None) -> None:
         """Write a checkpoint that rankwright, sentence-transformers 2 to 6 and transformers load.

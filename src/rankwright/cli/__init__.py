@@ -1,0 +1,25 @@
+"""The command line: parse, call one public function, print.
+
+In: arguments. Out: tables (or JSON with `--json`) on stdout, logs and progress on stderr; exit codes 0 done, 1 failed, 2
+wrong usage or config, 130 interrupted.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run `rankwright` and exit."""
+    from rankwright.cli.app import app
+    from rankwright.errors import ConfigError, RankwrightError
+
+    try:
+        app()
+    except ConfigError as err:
+        sys.stderr.write(f"error: {err}\n")
+        raise SystemExit(2) from None
+    except RankwrightError as err:
+        sys.stderr.write(f"error: {err}\n")
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(130) from None
