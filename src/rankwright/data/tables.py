@@ -117,18 +117,23 @@ def _rows_of_batches(batches: Iterable[Mapping[str, Sequence[object]]]) -> Itera
 
 def read_records(records: Iterable[object]) -> Iterator[NumberedRow]:
     """Gives dictionaries and pairs as numbered rows."""
-    for number, record in enumerate(records, start=1):
-        yield number, _as_row(record, number)
+    given = list(records)
+    # Where no pair has negatives there is no such column; where one has, each has a list.
+    has_negatives = any(isinstance(record, PositivePair) and record.negatives for record in given)
+    for number, record in enumerate(given, start=1):
+        yield number, _as_row(record, number, has_negatives=has_negatives)
 
 
-def _as_row(record: object, number: int) -> Row:
+def _as_row(record: object, number: int, *, has_negatives: bool) -> Row:
     if isinstance(record, Mapping):
         return record
+    fields: dict[str, object]
     if isinstance(record, LabelledPair):
         fields = {"query": record.query, "document": record.document, "label": record.label}
         ids = {"query_id": record.query_id, "document_id": record.document_id}
     elif isinstance(record, PositivePair):
-        fields = {"query": record.query, "positive": record.positive, "negatives": list(record.negatives)}
+        fields = {"query": record.query, "positive": record.positive}
+        fields |= {"negatives": list(record.negatives)} if has_negatives else {}
         ids = {"query_id": record.query_id, "document_id": record.positive_id}
     else:
         raise DataError(
