@@ -65,8 +65,10 @@ class Evaluation:
             An equal evaluation.
 
         Raises:
-            DataError: a key is missing, or the task is not one of ours.
+            DataError: not an object, a key is missing, or the task is not one of ours.
         """
+        if not isinstance(facts, Mapping):
+            raise DataError(f"not an evaluation: expected an object, found {type(facts).__name__}.")
         missing = [item.name for item in fields(cls) if item.name not in facts]
         if missing:
             raise DataError(f"not an evaluation: {', '.join(missing)} missing; found {', '.join(facts)}.")

@@ -156,14 +156,18 @@ def _evaluation(
 
 
 def _num_settled(run: Mapping[str, Mapping[str, float]], data: RetrievalSet) -> int:
-    """How many queries have candidates of one grade only, so that every order is as good; an error where all have."""
+    """How many queries have candidates of one grade only, so that every order of them is as good.
+
+    A first stage that finds nothing relevant is its own fault, and measured; judged documents without a choice are the
+    data's fault, and said.
+    """
     num = sum(len({max(data.qrels[q].get(d, 0), 0) for d in documents}) < 2 for q, documents in run.items())
-    if num == len(run) and data.first_stage is None:
+    if data.first_stage is None and num == len(run):
         raise DataError(
             f"{data.name!r}: no query has both relevant and other candidates, so that every order is equally good. "
             "Give documents that are not relevant, or a first stage."
         )
-    if num:
+    if data.first_stage is None and num:
         warnings.warn(
             f"{data.name!r}: {num} of {len(run)} queries have candidates of one grade only; they score the same with "
             "every model.",

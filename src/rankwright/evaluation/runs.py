@@ -210,7 +210,10 @@ def _tied(query_N: np.ndarray, score_N: np.ndarray, order_N: np.ndarray) -> np.n
     """Positions of the documents whose score another document of the same query has."""
     query_N, score_N = query_N[order_N], score_N[order_N]
     as_next_N = (query_N[1:] == query_N[:-1]) & (score_N[1:] == score_N[:-1])
-    tied_N: np.ndarray = order_N[np.append(as_next_N, False) | np.append(False, as_next_N)]
+    is_tied_N = np.zeros(len(order_N), dtype=bool)
+    is_tied_N[1:] |= as_next_N
+    is_tied_N[:-1] |= as_next_N
+    tied_N: np.ndarray = order_N[is_tied_N]
     return tied_N
 
 

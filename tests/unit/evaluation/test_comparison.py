@@ -1,0 +1,126 @@
+"""Paired tests of two evaluations."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rankwright.errors import ConfigError, DataError
+from rankwright.evaluation import Evaluation, compare, evaluate_classification, evaluate_similarity
+from rankwright.evaluation.report import evaluation_of_queries
+
+
+def of_queries(values: np.ndarray, system: str = "model", ids: list[str] | None = None) -> Evaluation:
+    return evaluation_of_queries(
+        ids or [f"q{i}" for i in range(len(values))],
+        {"ndcg@10": np.asarray(values, dtype=float), "mrr@10": np.asarray(values, dtype=float) ** 2},
+        task="retrieval",
+        dataset="toy",
+        system=system,
+        parameters={},
+    )
+
+
+RANDOM = np.random.default_rng(0)
+BASE = RANDOM.uniform(0.2, 0.8, size=60)
+
+
+def test_clear_gain_is_better_and_its_mirror_worse() -> None:
+    better, base = of_queries(BASE + 0.1 + RANDOM.normal(0, 0.02, 60)), of_queries(BASE, "base")
+    found = compare(better, base)
+    assert found.verdict == "better" and found.reference == "base" and found.measure == "ndcg@10"
+    assert found.difference == pytest.approx(found.value - found.reference_value)
+    assert 0.08 < found.low < found.difference < found.high < 0.12
+    assert found.p_value == pytest.approx(1 / 10001)
+    mirror = compare(base, better)
+    assert mirror.verdict == "worse" and mirror.high < 0
+    assert mirror.difference == pytest.approx(-found.difference)
+
+
+def test_small_gain_among_noise_is_no_difference_shown() -> None:
+    found = compare(of_queries(BASE + 0.01 + RANDOM.normal(0, 0.2, 60)), of_queries(BASE, "base"))
+    assert found.verdict == "no difference shown" and found.low < 0 < found.high and found.p_value > 0.05
+
+
+def test_pairing_finds_what_the_intervals_of_each_system_hide() -> None:
+    ours, base = of_queries(BASE + 0.02), of_queries(BASE, "base")
+    assert ours.intervals["ndcg@10"][0] < base.intervals["ndcg@10"][1]
+    assert compare(ours, base).verdict == "better"
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_five_queries_never_show_a_difference(num: int) -> None:
+    found = compare(of_queries(np.ones(num)), of_queries(np.zeros(num), "base"))
+    assert found.difference == 1.0 and found.low == 1.0
+    assert found.verdict == "no difference shown" and found.p_value > 0.05
+
+
+def test_system_compared_with_itself_shows_nothing() -> None:
+    found = compare(of_queries(BASE), of_queries(BASE))
+    assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    assert found.verdict == "no difference shown"
+
+
+def test_only_shared_queries_are_compared_whatever_their_order() -> None:
+    ours = of_queries(np.array([0.1, 0.5, 0.9]), ids=["x", "b", "a"])
+    base = of_queries(np.array([0.4, 0.3, 0.7]), "base", ids=["a", "b", "y"])
+    found = compare(ours, base)
+    assert found.num_queries == 2
+    assert (found.value, found.reference_value) == (pytest.approx(0.7), pytest.approx(0.35))
+
+
+def test_measure_can_be_chosen() -> None:
+    assert compare(of_queries(BASE), of_queries(BASE), measure="mrr@10").value == pytest.approx(np.mean(BASE**2))
+
+
+def pairs_evaluation(noise: float, system: str, *, labels: np.ndarray, seed: int) -> Evaluation:
+    scores = labels + np.random.default_rng(seed).normal(0, noise, len(labels))
+    evaluate = evaluate_classification if set(labels) == {0, 1} else evaluate_similarity
+    return evaluate(scores, labels, dataset="pairs", system=system)
+
+
+@pytest.mark.parametrize("labels", [np.arange(200) % 2, np.arange(200) / 100], ids=["classification", "similarity"])
+def test_measures_of_all_pairs_are_compared_by_resampling_pairs(labels: np.ndarray) -> None:
+    good, bad = (pairs_evaluation(noise, "s", labels=labels, seed=1) for noise in (0.3, 3.0))
+    found = compare(good, bad)
+    assert found.measure in ("ap", "spearman") and found.verdict == "better" and found.num_queries == 200
+    assert found.value == pytest.approx(good.measures[found.measure])
+    same = compare(good, pairs_evaluation(0.3, "s", labels=labels, seed=2))
+    assert same.verdict == "no difference shown"
+
+
+def test_classes_predicted_by_two_systems_are_compared() -> None:
+    labels = np.arange(90) % 3
+    right = evaluate_classification(np.eye(3)[labels], labels, dataset="three", system="right")
+    wrong = evaluate_classification(np.eye(3)[(labels + (np.arange(90) % 2)) % 3], labels, dataset="three", system="w")
+    found = compare(right, wrong)
+    assert found.measure == "f1_macro" and found.verdict == "better" and found.value == 1.0
+
+
+def test_few_pairs_never_show_a_difference() -> None:
+    labels = [0, 1, 0, 1]
+    right = evaluate_classification(np.array([0.1, 0.9, 0.2, 0.8]), labels, dataset="four", system="right")
+    wrong = evaluate_classification(np.array([0.9, 0.1, 0.8, 0.2]), labels, dataset="four", system="wrong")
+    found = compare(right, wrong)
+    assert found.p_value >= 2**-3 and found.verdict == "no difference shown"
+
+
+def test_comparison_is_plain_json() -> None:
+    facts = compare(of_queries(BASE), of_queries(BASE, "base")).to_json()
+    wanted = {"measure", "reference", "reference_value", "value", "difference", "low", "high", "p_value", "verdict"}
+    assert wanted < set(facts) and facts["reference"] == "base"
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    ours = of_queries(BASE)
+    with pytest.raises(DataError, match="retrieval on 'toy' with retrieval on 'other': evaluate both systems"):
+        compare(ours, replace(ours, dataset="other"))
+    with pytest.raises(ConfigError, match=r"cannot compare by 'map': measures of both evaluations are ndcg@10, mrr@10"):
+        compare(ours, ours, measure="map")
+    with pytest.raises(DataError, match="'model' and 'base' have no query in common"):
+        compare(ours, of_queries(BASE[:1], "base", ids=["z"]))
+    one, other = (
+        evaluate_classification(np.array([0.1, 0.9]), labels, dataset="x", system="s") for labels in ([0, 1], [1, 0])
+    )
+    with pytest.raises(DataError, match="measured on different labels"):
+        compare(one, other)
