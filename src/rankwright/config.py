@@ -70,7 +70,14 @@ class DataConfig(BaseModel):
     name: str | None = Field(
         default=None, description="Name of the data in tables and on the card; none: from the path."
     )
-    positives_only: bool = Field(default=False, description="Whether only pairs with a label above 0 are trained on.")
+    min_label: float | None = Field(
+        default=None,
+        gt=0,
+        description="Lowest label of a positive, for in-batch losses; none: the highest there is.",
+    )
+    num_negatives: int = Field(
+        default=0, ge=0, description="Most negatives of the same query given to each positive, for in-batch losses."
+    )
 
 
 class LossConfig(BaseModel):
