@@ -61,7 +61,7 @@ def test_naming_a_positive_leaves_the_labels_out() -> None:
 
 def test_naming_a_label_leaves_the_negatives_out() -> None:
     given = {"document": "positive", "label": "label"}
-    roles = find_columns(["query", "positive", "negative", "label"], given, place="f")
+    roles = find_columns(["query", "positive", "negative", "label", "score"], given, place="f")
     assert roles == {"query": "query", "document": "positive", "label": "label"}
 
 
