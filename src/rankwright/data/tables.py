@@ -72,7 +72,8 @@ def read_hub(name: str, *, split: str) -> Iterator[NumberedRow]:
         dataset = datasets.load_dataset(repository, config or None, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as err:
         raise HubError(
-            f"{name!r}, split {split!r}, is no file here, and no data set that the Hub or its cache gives: {err} "
+            f"{name!r}, split {split!r}, is no file here, and no data set that the Hub or its cache gives: "
+            f"{str(err).rstrip('.')}. "
             f'Check the path, or the name "owner/name:config" and the split.'
         ) from err
     return read_dataset(dataset)
