@@ -50,7 +50,7 @@ spelling: $(STAMP)
 	$(BIN)/typos
 
 duplicates: $(STAMP)
-	$(BIN)/pylint src bench
+	$(BIN)/pylint src
 
 sizes: $(STAMP)
 	$(BIN)/python -m pytest -q -s -p no:randomly tests/package/test_sizes.py
