@@ -75,9 +75,9 @@ def resolve(
         HubError: neither a folder, nor on the Hub, nor in its cache; the message says what was tried and what failed.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
-    if path.exists():
+    if path.is_file():
         raise HubError(f"{name!r} is a file. Expected the folder of a model, or a name on the Hub.")
     if not name or name.count("/") > 1 or "\\" in name or name[0] in "/.~":
         raise HubError(f"there is no folder {name!r} (in {Path.cwd()}), and it is no name on the Hub. Check the path.")
@@ -151,8 +151,8 @@ def _download(source: _Source) -> Path:
         cached = _cached(source)
         if cached is None:
             raise HubError(
-                f"{source} could not be fetched from the Hub ({type(err).__name__}: {err}), and its cache does not hold "
-                "the whole model. Check the connection, or give a folder."
+                f"{source} could not be fetched from the Hub ({type(err).__name__}: {err}), and its cache does not "
+                "hold the whole model. Check the connection, or give a folder."
             ) from err
         logger.warning("%s could not be fetched from the Hub (%s): the cached files serve.", source, err)
         return cached
@@ -166,7 +166,9 @@ def _fetch(source: _Source) -> Path:
         revision, cache = source.revision, source.cache_folder
         return Path(hf_hub_download(source.name, file, revision=revision, cache_dir=cache, token=source.token))
 
-    files = HfApi(token=source.token).list_repo_files(source.name, revision=source.revision)
+    # unlike list_repo_files, which tries again for 20 seconds, this fails at once where there is no connection
+    siblings = HfApi(token=source.token).model_info(source.name, revision=source.revision).siblings or []
+    files = [sibling.rfilename for sibling in siblings]
     needed = _needed(files, _module_folders(fetch("modules.json")) if "modules.json" in files else [""])
     for index in [file for file in needed if file.endswith(".index.json")]:
         needed += _shards(fetch(index), index)

@@ -1,0 +1,247 @@
+"""Names to folders, against a Hub of our own on the loopback interface."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankwright.errors import HubError
+from rankwright.hub import resolve
+
+COMMIT = "c0ffee" + 34 * "0"
+
+CONFIGS = {"config.json": b"{}", "tokenizer.json": b"{}", "vocab.txt": b"[PAD]\n", "README.md": b"#", "train.py": b"1"}
+MODULES = [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}, {"path": "3_Normalize"}]
+FOREIGN = {"onnx/model.onnx": b"o", "onnx/config.json": b"{}", "openvino/openvino_model.bin": b"v", "tf_model.h5": b"t"}
+REPOSITORIES: dict[str, dict[str, bytes]] = {
+    "sentence-transformers/retriever": CONFIGS
+    | FOREIGN
+    | {
+        "modules.json": json.dumps(MODULES).encode(),
+        "1_Pooling/config.json": b"{}",
+        "2_Dense/config.json": b"{}",
+        "2_Dense/model.safetensors": b"d",
+        "2_Dense/pytorch_model.bin": b"p",
+        "model.safetensors": b"s",
+        "pytorch_model.bin": b"p",
+        "checkpoints/model.safetensors": b"old",
+    },
+    "cross-encoder/retriever": CONFIGS | {"pytorch_model.bin": b"p"},
+    "org/sharded": CONFIGS
+    | {
+        "model.safetensors.index.json": json.dumps(
+            {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+        ).encode(),
+        "model-1.safetensors": b"1",
+        "model-2.safetensors": b"2",
+        "pytorch_model.bin.index.json": b"{}",
+    },
+    "bert-base-uncased": CONFIGS | {"model.safetensors": b"s"},
+}
+
+SCRIPT = """
+import json, sys
+from rankwright.errors import HubError
+from rankwright.hub import resolve
+for call in json.loads(sys.argv[1]):
+    try:
+        print(json.dumps({"folder": str(resolve(**call))}))
+    except HubError as error:
+        print(json.dumps({"error": str(error), "cause": type(error.__cause__).__name__}))
+"""
+
+
+@dataclass
+class FakeHub:
+    """The few routes of the Hub that a download needs; `requests` are those that came."""
+
+    endpoint: str = ""
+    requests: list[str] = field(default_factory=list)
+
+    def run(self, calls: list[dict[str, Any]], cache: Path, **environment: str) -> list[dict[str, str]]:
+        """What `resolve` gives for each of the calls in a fresh process with this Hub."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "SENTENCE_"))}
+        variables = inherited | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(cache)} | environment
+        variables |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+        command = [sys.executable, "-c", SCRIPT, json.dumps(calls)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[FakeHub]:
+    fake = FakeHub()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            fake.requests.append(self.path)
+            self._answer(*_route(self.path))
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for key, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        fake.endpoint = f"http://127.0.0.1:{server.server_port}"
+        yield fake
+        server.shutdown()
+
+
+def _route(path: str) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers for a path of the Hub."""
+    path = path.partition("?")[0].removeprefix("/")
+    for name, files in REPOSITORIES.items():
+        if path in (f"api/models/{name}", f"api/models/{name}/revision/main"):
+            siblings = [{"rfilename": file} for file in files]
+            return 200, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode(), {}
+        if path in (f"api/models/{name}/tree/main", f"api/models/{name}/tree/{COMMIT}"):
+            tree = [{"type": "file", "path": file, "size": len(body), "oid": file} for file, body in files.items()]
+            return 200, json.dumps(tree).encode(), {}
+        for revision in ("main", COMMIT):
+            file = path.removeprefix(f"{name}/resolve/{revision}/")
+            if file != path and file in files:
+                etag = hashlib.sha1(files[file]).hexdigest()
+                return 200, files[file], {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}
+    known = any(path.startswith(f"api/models/{name}/") for name in REPOSITORIES)
+    return 404, b"{}", {"X-Error-Code": "RevisionNotFound" if known else "RepoNotFound"}
+
+
+@pytest.fixture(scope="module")
+def filled_cache(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]]]:
+    """A cache with all the models, and what `resolve` answered while it was filled."""
+    cache = tmp_path_factory.mktemp("cache")
+    calls = [
+        {"name": "retriever", "kind": "bi-encoder"},
+        {"name": "retriever", "kind": "cross-encoder"},
+        {"name": "org/sharded", "kind": "bi-encoder"},
+        {"name": "bert-base-uncased", "kind": "bi-encoder"},
+        {"name": "org/absent", "kind": "bi-encoder"},
+        {"name": "org/sharded", "kind": "bi-encoder", "revision": "v9"},
+    ]
+    return cache, hub.run(calls, cache)
+
+
+def _files(folder: str) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_download_takes_modules_and_safetensors_and_leaves_other_formats(filled_cache: Any) -> None:
+    retriever = filled_cache[1][0]["folder"]
+    assert "models--sentence-transformers--retriever" in retriever
+    assert _files(retriever) == {
+        *("config.json", "tokenizer.json", "vocab.txt", "modules.json", "model.safetensors"),
+        *("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"),
+    }
+
+
+def test_pickled_weights_are_downloaded_only_where_nothing_else_is(filled_cache: Any) -> None:
+    reranker = filled_cache[1][1]["folder"]
+    assert "models--cross-encoder--retriever" in reranker
+    assert _files(reranker) == {"config.json", "tokenizer.json", "vocab.txt", "pytorch_model.bin"}
+
+
+def test_sharded_weights_come_with_their_index(filled_cache: Any) -> None:
+    weights = {"model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"}
+    assert _files(filled_cache[1][2]["folder"]) == {"config.json", "tokenizer.json", "vocab.txt", *weights}
+
+
+def test_original_models_get_no_organization(filled_cache: Any) -> None:
+    assert "models--bert-base-uncased" in filled_cache[1][3]["folder"]
+
+
+def test_unknown_model_and_unknown_revision_are_told_apart(filled_cache: Any) -> None:
+    absent, revision = filled_cache[1][4:]
+    assert "'org/absent' is neither a folder" in absent["error"] and "token=" in absent["error"]
+    assert revision["error"] == (
+        "'org/sharded' (revision 'v9'): the Hub has the model, but not this revision. Check the revision."
+    )
+
+
+@pytest.mark.parametrize("how", ["HF_HUB_OFFLINE", "local_files_only"])
+def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache: Any, how: str) -> None:
+    cache, online = filled_cache
+    hub.requests.clear()
+    offline = {} if how == "local_files_only" else {how: "1"}
+    calls = [
+        {"name": name, "kind": kind, "local_files_only": not offline}
+        for name, kind in [("retriever", "bi-encoder"), ("retriever", "cross-encoder"), ("org/sharded", "bi-encoder")]
+    ]
+    calls.append({"name": "org/absent", "kind": "bi-encoder", "local_files_only": not offline})
+    *answers, absent = hub.run(calls, cache, **offline)
+    assert answers == online[:3]
+    assert "forbids a download" in absent["error"] and how in absent["error"]
+    assert hub.requests == []
+
+
+def test_unreachable_hub_leaves_the_cache(filled_cache: Any, hub: FakeHub) -> None:
+    cache, online = filled_cache
+    nobody = "http://127.0.0.1:9"
+    calls = [{"name": "retriever", "kind": "bi-encoder"}, {"name": "org/absent", "kind": "bi-encoder"}]
+    retriever, absent = hub.run(calls, cache, HF_ENDPOINT=nobody)
+    assert retriever == online[0]
+    assert "could not be fetched from the Hub" in absent["error"] and "Connect" in absent["cause"]
+
+
+def test_cache_without_all_shards_is_not_whole(tmp_path: Path, filled_cache: Any) -> None:
+    _, online = filled_cache
+    sharded = Path(online[2]["folder"])
+    copy = tmp_path / "models--org--sharded"
+    snapshot = copy / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (copy / "refs").mkdir()
+    (copy / "refs" / "main").write_text(COMMIT)
+    for file in sharded.iterdir():
+        (snapshot / file.name).write_bytes(file.read_bytes())
+    arguments: dict[str, Any] = {"kind": "bi-encoder", "cache_folder": tmp_path, "local_files_only": True}
+    assert resolve("org/sharded", **arguments) == snapshot
+    (snapshot / "model-2.safetensors").unlink()
+    with pytest.raises(HubError, match="nor whole in the Hub's cache, and local_files_only=True forbids"):
+        resolve("org/sharded", **arguments)
+
+
+def test_cache_folder_of_sentence_transformers_is_used(monkeypatch: pytest.MonkeyPatch, filled_cache: Any) -> None:
+    cache, online = filled_cache
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(cache / "hub"))
+    assert str(resolve("org/sharded", kind="bi-encoder", local_files_only=True)) == online[2]["folder"]
+
+
+def test_folder_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "retriever").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert resolve("retriever", kind="bi-encoder") == Path("retriever")
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "./model", "/no/such/folder", "~/model", "a\\b", ""])
+def test_path_that_does_not_exist_is_never_looked_up(name: str) -> None:
+    with pytest.raises(HubError, match=r"there is no folder .*, and it is no name on the Hub\. Check the path"):
+        resolve(name, kind="bi-encoder")
+
+
+def test_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"")
+    with pytest.raises(HubError, match=r"is a file\. Expected the folder of a model"):
+        resolve(str(path), kind="bi-encoder")
