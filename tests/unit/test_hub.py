@@ -49,7 +49,13 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
 }
 
 SCRIPT = """
-import json, sys
+import json, os, sys
+
+def forbid(event, args):
+    if event.startswith("socket.") and "NO_SOCKETS" in os.environ:
+        print(json.dumps({"socket": event}))
+
+sys.addaudithook(forbid)
 from rankwright.errors import HubError
 from rankwright.hub import resolve
 for call in json.loads(sys.argv[1]):
@@ -190,7 +196,7 @@ def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache
         for name, kind in [("retriever", "bi-encoder"), ("retriever", "cross-encoder"), ("org/sharded", "bi-encoder")]
     ]
     calls.append({"name": "org/absent", "kind": "bi-encoder", "local_files_only": not offline})
-    *answers, absent = hub.run(calls, cache, **offline)
+    *answers, absent = hub.run(calls, cache, NO_SOCKETS="1", **offline)
     assert answers == online[:3]
     assert "forbids a download" in absent["error"] and how in absent["error"]
     assert hub.requests == []
