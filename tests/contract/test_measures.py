@@ -52,11 +52,12 @@ def test_equal_scores_go_by_document_id_as_the_rule_says(name: str) -> None:
     assert measure_run(run, QRELS, measures=[name], ties="trec_eval")[name] == value(name, ["d", "c", "b", "a"])
 
 
+@pytest.mark.parametrize("form", ["{query}-{place}", "{place}"], ids=["own ids", "shared ids"])
 @pytest.mark.parametrize("name", NAMES)
-def test_hashed_ties_favour_no_place_in_the_ids(name: str) -> None:
+def test_hashed_ties_favour_no_place_in_the_ids(name: str, form: str) -> None:
     # In each of 400 queries the first id is the relevant one: all equal scores must be worth a random order.
     num = 400
-    ids = [[f"{query}-{place}" for place in range(4)] for query in range(num)]
+    ids = [[form.format(query=query, place=place) for place in range(4)] for query in range(num)]
     run = {str(query): dict.fromkeys(documents, 0.0) for query, documents in enumerate(ids)}
     qrels = {str(query): {documents[0]: 1} for query, documents in enumerate(ids)}
     mean = measure_run(run, qrels, measures=[name], ties="hashed")[name].mean()

@@ -150,6 +150,18 @@ def test_tied_ranks_share_their_mean() -> None:
     assert found.measures["spearman"] == pytest.approx(1.5 / np.sqrt(1.5 * 2))
 
 
+def test_many_tied_ranks_share_their_mean() -> None:
+    # Ranks 2 2 2 4 5 against 1 2 3 4 5: covariance 8, variances 8 and 10.
+    found = evaluate_similarity(np.array([0.1, 0.1, 0.1, 0.5, 0.9]), [1, 2, 3, 4, 5], dataset="toy", system="s")
+    assert found.measures["spearman"] == pytest.approx(8 / np.sqrt(8 * 10))
+
+
+def test_classes_that_do_not_occur_do_not_lower_the_mean() -> None:
+    logits = np.eye(4)[[0, 3, 3]]
+    found = evaluate_classification(logits, [0, 3, 0], dataset="toy", system="s")
+    assert found.measures["f1_macro"] == pytest.approx(2 / 3)
+
+
 def test_monotone_scores_have_rank_correlation_one() -> None:
     labels = np.linspace(0, 5, 40)
     found = evaluate_similarity(np.exp(labels), labels, dataset="toy", system="s")
