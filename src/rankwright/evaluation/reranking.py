@@ -156,11 +156,8 @@ def _evaluation(
 
 
 def _num_settled(run: Mapping[str, Mapping[str, float]], data: RetrievalSet) -> int:
-    """How many queries have candidates of one grade only, so that every order of them is as good.
-
-    A first stage that finds nothing relevant is its own fault, and measured; judged documents without a choice are the
-    data's fault, and said.
-    """
+    """How many queries have candidates of one grade only, so that every order of them is as good."""
+    # A first stage that finds nothing relevant is measured as it is; judged documents without a choice are said.
     num = sum(len({max(data.qrels[q].get(d, 0), 0) for d in documents}) < 2 for q, documents in run.items())
     if data.first_stage is None and num == len(run):
         raise DataError(
