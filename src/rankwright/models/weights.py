@@ -117,10 +117,9 @@ def _read_safetensors(path: Path) -> dict[str, _Read]:
                 if name != "__metadata__"
             }
         except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ModelFormatError(
-                f"{damaged}: its header is not the expected JSON. Download the model again."
-            ) from err
-    mapped = np.memmap(path, mode="r", dtype=np.uint8)
+            raise ModelFormatError(f"{damaged}: its header is no table of tensors. Download the model again.") from err
+    # copy on write: OpenVINO shares only memory that it could write, and nothing is ever written
+    mapped = np.memmap(path, mode="c", dtype=np.uint8)
     reads: dict[str, _Read] = {}
     for name, (dtype, shape, start, stop) in entries.items():
         if dtype not in _DTYPES:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -237,21 +238,23 @@ def _from_file(read: Callable[..., Any], *paths: Path) -> Any:
 
 def _convert(folder: Path) -> Tokenizer:
     """The tokenizer of files that need conversion, such as SentencePiece's, through transformers."""
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES if "config" not in name):
+    present = [name for name in TOKENIZER_FILES if (folder / name).is_file() and not name.endswith("_config.json")]
+    if not present:
         raise ModelFormatError(
             f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.txt, or vocab.json and merges.txt. "
             "Save it there with save_pretrained of its tokenizer."
         )
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as err:
-        raise MissingExtraError(
-            f"Converting the tokenizer of {folder}, which has no tokenizer.json,", "train", "transformers"
-        ) from err
+    is_sentencepiece = any(name.endswith(".model") for name in present)
+    for package in ("transformers", *(("sentencepiece", "google.protobuf") if is_sentencepiece else ())):
+        try:
+            import_module(package)
+        except ImportError as err:
+            purpose = f"Converting the tokenizer of {folder}, which has no tokenizer.json,"
+            raise MissingExtraError(purpose, "train", package.removeprefix("google.")) from err
+    from transformers import AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except ImportError as err:
-        raise MissingExtraError(f"Converting the tokenizer of {folder}", "train", "sentencepiece") from err
     except Exception as err:
         raise ModelFormatError(f"{folder}: transformers cannot convert the tokenizer: {err}") from err
     backend = getattr(tokenizer, "backend_tokenizer", None)
