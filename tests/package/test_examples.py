@@ -23,9 +23,10 @@ def examples(module: ModuleType) -> Iterator[doctest.DocTest]:
     own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
     methods = [method for value in own if inspect.isclass(value) for method in vars(value).values()]
     for value in (module, *own, *methods):
-        if text := inspect.getdoc(value) if callable(value) or value is module else None:
+        text = value.__doc__ if callable(value) or value is module else None
+        if text is not None:
             name = f"{module.__name__}.{getattr(value, '__qualname__', '')}"
-            found = doctest.DocTestParser().get_doctest(text, dict(vars(module)), name, None, None)
+            found = doctest.DocTestParser().get_doctest(inspect.cleandoc(text), dict(vars(module)), name, None, None)
             if found.examples:
                 yield found
 

@@ -32,8 +32,9 @@ def unknown_commands(text: str) -> list[str]:
         name = words[0].removeprefix(".venv/bin/")
         known = name in {"git", "cd", "pip"} or (name == "make" and set(words[1:]) <= targets)
         if name in scripts:
-            verb = [sys.executable, "-m", "rankwright.cli", words[1], "--help"]
-            known = subprocess.run(verb, capture_output=True, check=False).returncode == 0
+            module, function = scripts[name].split(":")
+            code = f"import sys, {module}; sys.argv = [{name!r}, {words[1]!r}, '--help']; {module}.{function}()"
+            known = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
         if not known:
             unknown.append(" ".join(words))
     return unknown
