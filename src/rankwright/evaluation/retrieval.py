@@ -4,7 +4,7 @@ In: embeddings, a `RetrievalSet`. Out: the best documents of each query, and an 
 Letters: B queries, C documents, E embedding, K best documents, J judgments; Q queries and D documents of a block.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from rankwright.errors import ConfigError, ShapeError, ValueRangeError
 from rankwright.evaluation.measures import Hits, measure_hits, parse_measure
 from rankwright.evaluation.report import Evaluation, evaluation_of_queries
 from rankwright.evaluation.runs import RETRIEVAL_MEASURES, ideal_hits, judged_queries
+from rankwright.models.similarity import SIMILARITIES, check_similarity, unit
 from rankwright.records import RetrievalSet
 
 BLOCK_BYTES = 1 << 27
@@ -42,31 +43,30 @@ def search(
         scores_BK, best first, and the indices_BK of their documents.
 
     Raises:
-        ConfigError: no such similarity.
         ValueRangeError: `top_k` is below 1.
         ShapeError: embeddings of different lengths, or no document.
 
-    >>> search(np.array([[0.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), top_k=1)
-    (array([[1.]]), array([[1]]))
+    >>> scores_BK, indices_BK = search(np.array([[0.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), top_k=2)
+    >>> scores_BK.tolist(), indices_BK.tolist()
+    ([[1.0, 0.0]], [[1, 0]])
     """
-    if similarity not in SIMILARITIES:
-        raise ConfigError(f"unknown similarity {similarity!r}. Known similarities: {', '.join(SIMILARITIES)}.")
+    # The cosine is the dot product of what `_ready` has made unit vectors, once for each block.
+    score = SIMILARITIES["dot" if check_similarity(similarity) == "cosine" else similarity]
     if top_k < 1:
         raise ValueRangeError(f"top_k must be at least 1, got {top_k}.")
     if queries_BE.ndim != 2 or documents_CE.ndim != 2 or queries_BE.shape[1] != documents_CE.shape[1]:
         raise ShapeError(f"embeddings do not fit: queries {queries_BE.shape}, documents {documents_CE.shape}.")
     if len(documents_CE) == 0:
         raise ShapeError("there are no documents to search.")
-    prepare, score = SIMILARITIES[similarity]
     order_C = np.arange(len(documents_CE)) if order_C is None else order_C
-    queries_BE = prepare(_finite(queries_BE, "query", np.arange(len(queries_BE))))
+    queries_BE = _ready(queries_BE, "query", np.arange(len(queries_BE)), similarity=similarity)
     B, C, K = len(queries_BE), len(documents_CE), min(top_k, len(documents_CE))
     num_queries, num_documents = _block_shape(B, C, queries_BE.shape[1], block_bytes // queries_BE.itemsize)
     scores_BK = np.full((B, K), -np.inf, dtype=queries_BE.dtype)
     places_BK = np.full((B, K), C)
     for start in range(0, C, num_documents):
         indices_D = order_C[start : start + num_documents]
-        block_DE = prepare(_finite(documents_CE[indices_D], "document", indices_D))
+        block_DE = _ready(documents_CE[indices_D], "document", indices_D, similarity=similarity)
         for first in range(0, B, num_queries):
             rows = slice(first, first + num_queries)
             scores_QD = score(queries_BE[rows], block_DE)
@@ -201,12 +201,16 @@ def _hits(indices_BK: np.ndarray, judgments: _Judgments, *, ignore_identical_ids
     return Hits(query_N, rank_BK[query_N, column_N], grade_BK[query_N, column_N], B)
 
 
-def _finite(embeddings: np.ndarray, what: str, indices: np.ndarray) -> np.ndarray:
-    """The embeddings, unless one of them is broken: NaN compares as neither near nor far."""
+def _ready(embeddings: np.ndarray, what: str, indices: np.ndarray, *, similarity: str) -> np.ndarray:
+    """Embeddings to compare; refused where one is broken, since NaN compares as neither near nor far."""
     is_broken = ~np.isfinite(embeddings).all(axis=1)
     if is_broken.any():
         raise ValueRangeError(f"the embedding of {what} {int(indices[is_broken.argmax()])} is not finite.")
-    return embeddings
+    if similarity == "cosine":
+        return unit(embeddings)
+    # A distance is a small difference of large squares; half precision and whole numbers are widened.
+    dtype = np.float64 if similarity == "euclidean" else np.result_type(embeddings, np.float32)
+    return embeddings.astype(dtype, copy=False)
 
 
 def _block_shape(B: int, C: int, E: int, block_numbers: int) -> tuple[int, int]:
@@ -239,46 +243,3 @@ def _keep_best(
     rank_N = np.arange(len(query_N)) - np.searchsorted(query_N, query_N)
     best_N = order_N[rank_N < K]
     return score_N[best_N].reshape(Q, K), place_N[best_N].reshape(Q, K)
-
-
-def _as_float32(embeddings: np.ndarray) -> np.ndarray:
-    """float64 stays; half precision and integers are widened."""
-    return embeddings.astype(np.result_type(embeddings.dtype, np.float32), copy=False)
-
-
-def _as_float64(embeddings: np.ndarray) -> np.ndarray:
-    return embeddings.astype(np.float64, copy=False)
-
-
-def _as_unit(embeddings: np.ndarray) -> np.ndarray:
-    embeddings = _as_float32(embeddings)
-    norm_B1: np.ndarray = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit_BE: np.ndarray = embeddings / np.maximum(norm_B1, 1e-12)
-    return unit_BE
-
-
-def _dot(queries_QE: np.ndarray, documents_DE: np.ndarray) -> np.ndarray:
-    scores_QD: np.ndarray = queries_QE @ documents_DE.T
-    return scores_QD
-
-
-def _negative_euclidean(queries_QE: np.ndarray, documents_DE: np.ndarray) -> np.ndarray:
-    squares_QD = (queries_QE**2).sum(1)[:, None] + (documents_DE**2).sum(1) - 2 * (queries_QE @ documents_DE.T)
-    distance_QD: np.ndarray = np.sqrt(np.maximum(squares_QD, 0))
-    return -distance_QD
-
-
-def _negative_manhattan(queries_QE: np.ndarray, documents_DE: np.ndarray) -> np.ndarray:
-    scores_QD = np.zeros((len(queries_QE), len(documents_DE)))
-    for query_Q, document_D in zip(queries_QE.T, documents_DE.T, strict=True):
-        scores_QD -= np.abs(query_Q[:, None] - document_D)
-    return scores_QD
-
-
-SIMILARITIES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
-    "cosine": (_as_unit, _dot),
-    "dot": (_as_float32, _dot),
-    "euclidean": (_as_float64, _negative_euclidean),
-    "manhattan": (_as_float64, _negative_manhattan),
-}
-"""Name -> what each side goes through, and the score of two blocks: higher is nearer, distances are negative."""
