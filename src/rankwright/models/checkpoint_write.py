@@ -70,10 +70,21 @@ def write_checkpoint(
             (new / "README.md").write_text(readme, encoding="utf-8")
         for path in [*new.rglob("*"), new]:
             _sync(path)
-        if folder.exists():
-            folder.rename(Path(temporary) / "old")
-        new.rename(folder)
+        _exchange(new, folder, aside=Path(temporary) / "old")
         _sync(folder.parent)
+
+
+def _exchange(new: Path, folder: Path, *, aside: Path) -> None:
+    """Renames `new` to `folder`; what was there goes aside, and comes back if that fails."""
+    replaces = folder.exists()
+    if replaces:
+        folder.rename(aside)
+    try:
+        new.rename(folder)
+    except OSError:
+        if replaces:
+            aside.rename(folder)
+        raise
 
 
 def _is_checkpoint(folder: Path) -> bool:
