@@ -1,7 +1,7 @@
 """The command line: parse, call one public function, print.
 
-In: arguments. Out: tables (or JSON with `--json`) on stdout, logs and progress on stderr; exit codes 0 done, 1 failed, 2
-wrong usage or config, 130 interrupted.
+In: arguments. Out: tables (or JSON with `--json`) on stdout, logs and progress on stderr; exit codes 0 done, 1 failed,
+2 wrong usage or config, 130 interrupted.
 """
 
 import sys

@@ -44,7 +44,9 @@ def options(
 
         typer.echo(f"rankwright {__version__}")
         raise typer.Exit
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
 
 
 @app.command()
@@ -53,7 +55,9 @@ def train(
     *,
     base: Annotated[str | None, typer.Option(help="Folder or Hub id to start from.")] = None,
     kind: Annotated[Kind | None, typer.Option(help="What is trained.")] = None,
-    train_data: Annotated[str | None, typer.Option("--train", "--data", help="File of pairs, BEIR folder, Hub id.")] = None,
+    train_data: Annotated[
+        str | None, typer.Option("--train", "--data", help="File of pairs, BEIR folder, Hub id.")
+    ] = None,
     eval_data: Annotated[str | None, typer.Option("--eval", help="What to measure on: pairs or a BEIR folder.")] = None,
     loss: Annotated[str | None, typer.Option(help="Name of the loss.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
@@ -65,7 +69,9 @@ def train(
     out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
     column: Column = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE of the config.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and the plan, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved config and the plan, and stop.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Train a model, measure it beside its references, and write its card.
@@ -194,7 +200,9 @@ def card(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     *,
     template: Annotated[Path | None, typer.Option(help="A Jinja template with sentence-transformers' names.")] = None,
-    out: Annotated[str | None, typer.Option(help="Where to write; - for stdout; default: the model's README.md.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Where to write; - for stdout; default: the model's README.md.")
+    ] = None,
 ) -> None:
     """Write the model card of a run again."""
     from rankwright.cli.verbs import card_verb

@@ -52,6 +52,12 @@ class TorchEncoder(nn.Module):
         inputs = PackedInputs.of(batch, device, dropout_seed=dropout_seed if self.training else None)
         return architecture.forward(TorchOps(self, self, inputs), self.spec).float()
 
+    def checkpoint_layers(self) -> None:
+        """Recompute each layer in the backward pass instead of keeping what it computed."""
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                layer.is_checkpointed = True
+
     def layer_forward(
         self, index: int, scope: nn.Module, x: Tensor, bias: Any, inputs: "PackedInputs", first_only: bool
     ) -> Tensor:

@@ -59,7 +59,7 @@ class Pooling:
 class Dense:
     """A linear layer after pooling: tensors `{name}.linear.weight` and `{name}.linear.bias`.
 
-    `name` is the folder of the module in the checkpoint, such as "2_Dense". `activation` is a dotted path below `torch.`.
+    `name` is the folder of the module in the checkpoint, such as "2_Dense"; `activation` a dotted path below `torch.`.
     """
 
     name: str

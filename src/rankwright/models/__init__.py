@@ -1,6 +1,6 @@
 """Model: checkpoints to bi-encoders and cross-encoders, and back.
 
-In: a folder or Hub name. Does: spec, weights, tokenizer, engine. Out: `embeddings_BE` or `scores_B`; checkpoint folders.
+In: a folder or Hub name. Does: spec, weights, tokenizer, engine. Out: `embeddings_BE` or `scores_B`; checkpoints.
 """
 
 from rankwright.models.bi_encoder import BiEncoder

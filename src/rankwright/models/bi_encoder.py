@@ -16,7 +16,7 @@ from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import Wishes
-from rankwright.models.model import Model, to_output
+from rankwright.models.model import Model, ranked, to_output
 from rankwright.models.precision import quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
@@ -150,6 +150,7 @@ class BiEncoder(Model):
 
         Raises:
             ConfigError: an argument that says nothing we can do.
+            TypeError: nothing to work on, or two names for one argument.
             DataError: something that is not a text.
         """
         texts = one_of({"texts": texts, "sentences": sentences, "inputs": inputs})
@@ -202,6 +203,25 @@ class BiEncoder(Model):
         """
         return _like(a, PAIRWISE[self._similarity](rows_of(a), rows_of(b)))
 
+    def rank(
+        self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
+    ) -> list[dict[str, Any]]:
+        """Documents in the order of their similarity to a query, as `CrossEncoder.rank` gives them.
+
+        Args:
+            query: the query.
+            documents: the documents.
+            top_k: keep only the best so many.
+            return_documents: put each document's text into its entry.
+
+        Returns:
+            Entries {"corpus_id": index in `documents`, "score": float, "text": document if asked}, best first.
+        """
+        if not documents:
+            return []
+        scores = np.asarray(self.similarity(self.encode_query(query), self.encode_document(documents)))[0]
+        return ranked(scores, documents if return_documents else None, top_k)
+
     @property
     def spec(self) -> ModelSpec:
         """All that the checkpoint says, with the settings changed since it was loaded."""
@@ -233,6 +253,17 @@ class BiEncoder(Model):
         if not texts:
             return np.empty((0, self.checkpoint.spec.embedding_size), dtype=np.float32)
         return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress)
+
+    def prompt_of(self, task: str | None = None) -> str:
+        """The text that `encode` puts before each text of a task.
+
+        Args:
+            task: "query", "document", or None.
+
+        Returns:
+            The prompt, or "".
+        """
+        return self._prompt(self._task_prompt(task), None)
 
     def _task_prompt(self, task: str | None) -> str | None:
         """The name of the checkpoint's prompt for queries or documents."""

@@ -16,7 +16,7 @@ from rankwright.models.activations import activation_path, apply_activation, sof
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import Wishes
-from rankwright.models.model import Model, to_output
+from rankwright.models.model import Model, ranked, to_output
 
 Pair = tuple[str, str]
 
@@ -140,6 +140,7 @@ class CrossEncoder(Model):
 
         Raises:
             ConfigError: an argument that says nothing we can do.
+            TypeError: nothing to work on, or two names for one argument.
             DataError: something that is not a pair of texts.
         """
         pairs = one_of({"pairs": pairs, "inputs": inputs, "sentences": sentences})
@@ -216,12 +217,7 @@ class CrossEncoder(Model):
             show_progress_bar=show_progress_bar,
             activation_fn=activation_fn,
         )
-        order = np.argsort(-scores, kind="stable")[:top_k]
-        ranks: list[dict[str, Any]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
-        if return_documents:
-            for entry in ranks:
-                entry["text"] = documents[entry["corpus_id"]]
-        return ranks
+        return ranked(scores, documents if return_documents else None, top_k)
 
     @property
     def spec(self) -> ModelSpec:

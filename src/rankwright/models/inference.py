@@ -58,6 +58,9 @@ def run_texts(
 
     Returns:
         (number of texts, size) float32 in the order of `texts`, and what truncation cost.
+
+    Raises:
+        ValueRangeError: no texts.
     """
     budget = (
         limits.batch_tokens or BATCH_TOKENS["cuda" if "cuda" in str(getattr(engine, "device", "")) else engine.name]
@@ -65,7 +68,9 @@ def run_texts(
     output, report = None, Truncation()
     for start, (tokens, truncation) in _tokenised(tokenizer, texts, prompt, pools_prompt):
         report = report + truncation
-        for rows in plan_batches(tokens.lengths_B, batch_tokens=budget, max_texts=limits.max_texts):
+        for rows in plan_batches(
+            tokens.lengths_B, batch_tokens=budget, max_texts=limits.max_texts, powers_of_two=engine.fixes_shapes
+        ):
             values = engine.run(tokens.select(rows))
             if output is None:
                 output = np.empty((len(texts), values.shape[1]), dtype=np.float32)

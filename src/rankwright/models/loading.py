@@ -66,6 +66,10 @@ class Checkpoint:
         wishes = replace(self.wishes, device=device)
         return Checkpoint(self.folder, self.spec, self.tokenizer, self.parameters, wishes)
 
+    def with_spec(self, spec: ModelSpec) -> "Checkpoint":
+        """The same checkpoint, described otherwise."""
+        return Checkpoint(self.folder, spec, self.tokenizer, self.parameters, self.wishes)
+
     def with_parameters(self, parameters: Mapping[str, np.ndarray]) -> "Checkpoint":
         """The same checkpoint with other weights."""
         return Checkpoint(self.folder, self.spec, self.tokenizer, parameters, self.wishes)

@@ -216,3 +216,13 @@ def to_output(rows: np.ndarray, *, convert_to_tensor: bool, convert_to_numpy: bo
         tensor = torch.from_numpy(np.ascontiguousarray(rows))
         return tensor if convert_to_tensor else list(tensor)
     return rows
+
+
+def ranked(scores: np.ndarray, documents: Sequence[str] | None, top_k: int | None) -> list[dict[str, Any]]:
+    """ST's entries for scored documents, best first; equal scores keep their order, texts come with `documents`."""
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    entries: list[dict[str, Any]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
+    if documents is not None:
+        for entry in entries:
+            entry["text"] = documents[entry["corpus_id"]]
+    return entries

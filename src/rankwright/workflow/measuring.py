@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rankwright.data import group_labelled, is_retrieval_folder, read_pairs, read_retrieval
+from rankwright.data import PairTable, content_sha256, group_labelled, is_retrieval_folder, read_pairs, read_retrieval
 from rankwright.errors import ConfigError
 from rankwright.evaluation import (
     RERANKING_MEASURES,
@@ -44,8 +44,7 @@ class EvaluationData:
         retrieval: queries, documents and judgments, where the data have them.
         has_corpus: whether the documents are a corpus to search (else they are candidates of their queries only).
         labelled: the labelled pairs, where the data are pairs.
-        rows: the pairs as read, for statistics.
-        columns: role -> column, of pairs.
+        table: the pairs as read, for statistics.
         sha256: of the source.
     """
 
@@ -54,8 +53,13 @@ class EvaluationData:
     retrieval: RetrievalSet | None = None
     has_corpus: bool = False
     labelled: list[LabelledPair] = field(default_factory=list)
-    table: Any = None
+    table: PairTable | None = None
     sha256: str = ""
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether all labels of the labelled pairs are 0 or 1."""
+        return {row.label for row in self.labelled} <= {0.0, 1.0}
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,6 @@ def read_evaluation_data(
         DataError: rows that cannot be used.
         ConfigError: an argument that has no effect on this kind of data.
     """
-    from rankwright.data import content_sha256
-
     if isinstance(source, (str, Path)) and is_retrieval_folder(Path(source)):
         retrieval = read_retrieval(source, split=split, first_stage=first_stage)
         retrieval = retrieval if name is None else replace(retrieval, name=name)
@@ -101,10 +103,23 @@ def read_evaluation_data(
         return EvaluationData(retrieval.name, str(source), retrieval, has_corpus=True, sha256=digest)
     if first_stage is not None:
         raise ConfigError(f"first_stage={str(first_stage)!r} needs a BEIR folder as data, got {source!r:.80}.")
-    table = read_pairs(source, columns=columns, split=split, name=name)
+    return evaluation_data_of(read_pairs(source, columns=columns, split=split, name=name))
+
+
+def evaluation_data_of(table: PairTable) -> EvaluationData:
+    """Pairs as evaluation data.
+
+    Args:
+        table: labelled pairs, judged by query where labels are 0 and 1 and queries have several documents; or positive
+            pairs, whose documents together are the corpus.
+
+    Returns:
+        The data.
+    """
     if table.kind == "labelled":
         rows = table.labelled_rows()
-        retrieval = group_labelled(rows, name=table.name) if _is_binary(rows) and _has_choices(rows) else None
+        is_ranking = {row.label for row in rows} <= {0.0, 1.0} and _has_choices(rows)
+        retrieval = group_labelled(rows, name=table.name) if is_ranking else None
         return EvaluationData(table.name, table.source, retrieval, labelled=rows, table=table, sha256=table.sha256)
     judged = [pair for row in table.positive_rows() for pair in _judged(row)]
     retrieval = group_labelled(judged, name=table.name)
@@ -133,7 +148,12 @@ def measure_model(
         if data.retrieval is not None and data.has_corpus:
             measures = settings.measures or RETRIEVAL_MEASURES
             evaluations += evaluate_retrieval(
-                embed.retrieval(), data.retrieval, similarity=model.similarity_fn_name, dims=dims, measures=measures, system=system
+                embed.retrieval(),
+                data.retrieval,
+                similarity=model.similarity_fn_name,
+                dims=dims,
+                measures=measures,
+                system=system,
             )
             return evaluations
         for dim in dims:
@@ -167,15 +187,13 @@ def measure_scores(score: Score, data: EvaluationData, settings: Settings, *, sy
     if data.labelled:
         labels = [row.label for row in data.labelled]
         scores = np.asarray(score([(row.query, row.document) for row in data.labelled]))
-        is_classes = scores.ndim == 2 or _is_binary(data.labelled)
+        is_classes = scores.ndim == 2 or data.is_binary
         measure = evaluate_classification if is_classes else evaluate_similarity
         evaluations.append(measure(scores, labels, dataset=data.name, system=system))
     return primary_first(evaluations, settings.primary)
 
 
-def measure_references(
-    data: EvaluationData, settings: Settings, *, searches: bool
-) -> list[Evaluation]:
+def measure_references(data: EvaluationData, settings: Settings, *, searches: bool) -> list[Evaluation]:
     """What needs no model: the first stage, BM25, and for labelled pairs "the longer text wins".
 
     Args:
@@ -190,7 +208,9 @@ def measure_references(
     if retrieval is not None and data.has_corpus:
         if searches:
             measures = settings.measures or RETRIEVAL_MEASURES
-            return [evaluate_run(bm25_run(retrieval, top_k=settings.top_k), retrieval, measures=measures, system="BM25")]
+            return [
+                evaluate_run(bm25_run(retrieval, top_k=settings.top_k), retrieval, measures=measures, system="BM25")
+            ]
         first = with_first_stage(retrieval, settings.top_k)
         system = "first stage" if retrieval.first_stage is not None else "first stage (BM25)"
         evaluation = evaluate_first_stage(first, measures=ranking_measures(settings), top_k=settings.top_k)
@@ -198,10 +218,12 @@ def measure_references(
     documents = list(dict.fromkeys(row.document for row in data.labelled))
     references = measure_scores(bm25_score(documents), data, settings, system="BM25")
     longer = longer_text_scores(data.labelled)
-    is_classes = _is_binary(data.labelled)
+    is_classes = data.is_binary
     if is_classes:
         references.append(
-            evaluate_classification(longer, [row.label for row in data.labelled], dataset=data.name, system="longer text")
+            evaluate_classification(
+                longer, [row.label for row in data.labelled], dataset=data.name, system="longer text"
+            )
         )
     return references
 
@@ -287,12 +309,8 @@ def _judged(row: PositivePair) -> list[LabelledPair]:
     return [positive, *(LabelledPair(row.query, negative, 0.0, row.query_id) for negative in row.negatives)]
 
 
-def _is_binary(rows: Sequence[LabelledPair]) -> bool:
-    return {row.label for row in rows} <= {0.0, 1.0}
-
-
 def _has_choices(rows: Sequence[LabelledPair]) -> bool:
-    """Whether at least half of the queries have both relevant and other documents, so that ranking them says something."""
+    """Whether at least half of the queries have both relevant and other documents, so that there is an order to find."""
     labels: dict[str, set[float]] = {}
     for row in rows:
         labels.setdefault(row.query_id or row.query, set()).add(row.label)

@@ -1,0 +1,62 @@
+"""Results for people: tables on stdout.
+
+In: evaluations, comparisons, rows. Out: text.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rankwright.evaluation import Comparison, Evaluation, table_rows
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """A table: the first row is its head; columns that hold numbers are right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    head, *body = rows
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    for i, name in enumerate(head):
+        is_number = all(row[i][:1].isdigit() or row[i][:1] in "-+" for row in body)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in body:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
+    """One table for each task and data set."""
+    groups: dict[tuple[str, str], list[Evaluation]] = {}
+    for evaluation in evaluations:
+        groups.setdefault((evaluation.task, evaluation.dataset), []).append(evaluation)
+    for (task, dataset), group in groups.items():
+        print_table(table_rows(group), title=f"{task} on {dataset}")
+
+
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """A sentence for each comparison."""
+    for c in comparisons:
+        sys.stdout.write(comparison_line(c.to_json()) + "\n")
+
+
+def comparison_line(facts: dict[str, Any]) -> str:
+    """Difference, interval and verdict in one line."""
+    verdict = {
+        "better": "better than",
+        "worse": "WORSE than",
+        "no difference shown": "no difference shown from",
+    }[str(facts["verdict"])]
+    return (
+        f"{facts['measure']} {facts['value']:.4f}: {verdict} {facts['reference']} ({facts['reference_value']:.4f}), "
+        f"difference {facts['difference']:+.4f} [{facts['low']:+.4f}, {facts['high']:+.4f}], p = {facts['p_value']:.2g}"
+    )

@@ -1,0 +1,207 @@
+"""What each verb does: build the values, call one public function, print.
+
+In: parsed options. Out: stdout.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rankwright.errors import ConfigError
+
+
+def train_verb(
+    config: Path | None,
+    flags: Mapping[str, Any],
+    *,
+    columns: Sequence[str],
+    overrides: Sequence[str],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train, and print the measured result."""
+    from rankwright.cli.printing import comparison_line, print_evaluations, print_json
+    from rankwright.cli.progress import terminal_watch
+    from rankwright.config import read_config
+    from rankwright.workflow.runs import plan_run, run_config
+
+    given = {key: value for key, value in flags.items() if value is not None}
+    if columns:
+        given["data.columns"] = roles(columns)
+    resolved = read_config(config, overrides, flags=given)
+    if dry_run:
+        print_json(plan_run(resolved))
+        return
+    result = run_config(resolved, watch=terminal_watch())
+    if as_json:
+        print_json(result.summary)
+        return
+    print_evaluations([*result.references, *result.trained])
+    if result.summary.get("comparison"):
+        sys.stdout.write(comparison_line(result.summary["comparison"]) + "\n")
+    sys.stdout.write(f"model and card: {result.folder / 'model'}\n")
+
+
+def evaluate_verb(
+    arguments: Sequence[str],
+    *,
+    model_options: Mapping[str, Any],
+    data_options: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    references: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure, and print tables and comparisons."""
+    from rankwright.cli.printing import print_comparisons, print_evaluations, print_json
+    from rankwright.models.opening import open_model
+    from rankwright.workflow import Settings, evaluate, read_evaluation_data
+
+    *names, source = arguments
+    if not names:
+        raise ConfigError(f"evaluate needs at least one model and the data, got only {source!r}.")
+    data = read_evaluation_data(
+        source,
+        columns=roles(data_options["columns"]) or None,
+        split=data_options["split"],
+        first_stage=data_options["first_stage"],
+    )
+    chosen = Settings(
+        measures=tuple(listed(settings["measures"])),
+        primary=settings["primary"],
+        top_k=settings["top_k"],
+        dims=tuple(whole_numbers(settings["dims"], "--dims")),
+    )
+    models = [open_model(name, **model_options) for name in names]
+    result = evaluate(models, data, settings=chosen, references=references)
+    if out is not None:
+        write_text(out, json.dumps(result.to_json(), ensure_ascii=False, indent=2) + "\n")
+    if as_json:
+        print_json(result.to_json())
+        return
+    print_evaluations(result.evaluations)
+    print_comparisons(result.comparisons)
+
+
+def rank_verb(
+    name: str,
+    query: str,
+    documents: str,
+    *,
+    model_options: Mapping[str, Any],
+    top_k: int | None,
+    column: str | None,
+    as_json: bool,
+) -> None:
+    """Rank the documents of a file, best first."""
+    from rankwright.cli.printing import print_json, print_table
+    from rankwright.data import read_texts
+    from rankwright.models.opening import open_model
+
+    texts = read_texts(documents, column=column)
+    model = open_model(name, **model_options)
+    entries = model.rank(query, texts, top_k=top_k, return_documents=True)
+    if as_json:
+        print_json(entries)
+        return
+    rows = [[str(i + 1), f"{e['score']:.4f}", str(e["corpus_id"] + 1), e["text"][:300]] for i, e in enumerate(entries)]
+    print_table([["rank", "score", "line", "text"], *rows])
+
+
+def encode_verb(
+    name: str,
+    texts: str,
+    *,
+    out: Path,
+    model_options: Mapping[str, Any],
+    encode_options: Mapping[str, Any],
+    column: str | None,
+    as_json: bool,
+) -> None:
+    """Write embeddings to a .npy file, and say what was written."""
+    import time
+
+    import numpy as np
+
+    from rankwright.cli.printing import print_json
+    from rankwright.data import read_texts
+    from rankwright.models import BiEncoder
+
+    if out.suffix != ".npy":
+        raise ConfigError(f"--out {out}: expected a name that ends in .npy.")
+    listed_texts = read_texts(texts, column=column)
+    model = BiEncoder(name, **model_options)
+    started = time.perf_counter()
+    embeddings = model.encode(listed_texts, show_progress=sys.stderr.isatty(), **encode_options)
+    seconds = time.perf_counter() - started
+    temporary = out.with_name(out.name + ".part")
+    with temporary.open("wb") as file:
+        np.save(file, embeddings)
+    temporary.replace(out)
+    facts = {
+        "out": str(out),
+        "shape": list(embeddings.shape),
+        "type": str(embeddings.dtype),
+        "texts_per_s": round(len(listed_texts) / max(seconds, 1e-9), 1),
+        "engine": model.checkpoint.engine.name,
+        "dtype": model.dtype,
+        "truncated_texts": model.truncation.num_truncated,
+        "tokens_lost": model.truncation.tokens_lost,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    sys.stdout.write("\n".join(f"{key}: {value}" for key, value in facts.items()) + "\n")
+
+
+def card_verb(run: Path, *, template: Path | None, out: str | None) -> None:
+    """Write the card of a run."""
+    from rankwright.card import render_card, write_card
+
+    if out is None:
+        sys.stdout.write(f"{write_card(run, template=template)}\n")
+        return
+    text = render_card(run, template=template)
+    if out == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(out), text)
+
+
+def demo_verb(*, base: str | None, out: Path, max_steps: int | None) -> None:
+    """Run the demo."""
+    from rankwright.cli.demo import run_demo
+
+    run_demo(base=base, out=out, max_steps=max_steps)
+
+
+def roles(columns: Sequence[str]) -> dict[str, str]:
+    """ROLE=NAME arguments as a mapping."""
+    pairs = [column.partition("=") for column in columns]
+    bad = next((column for column, (role, _, name) in zip(columns, pairs, strict=True) if not role or not name), None)
+    if bad is not None:
+        raise ConfigError(f"--column {bad}: expected ROLE=NAME, such as --column query=sentence1.")
+    return {role: name for role, _, name in pairs}
+
+
+def listed(text: str | None) -> list[str]:
+    """A comma-separated list."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def whole_numbers(text: str | None, flag: str) -> list[int]:
+    """A comma-separated list of whole numbers."""
+    parts = listed(text)
+    bad = next((part for part in parts if not part.isdigit() or int(part) < 1), None)
+    if bad is not None:
+        raise ConfigError(f"{flag} {text}: {bad!r} is not a whole number above 0.")
+    return [int(part) for part in parts]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,176 @@
+"""The facts of a run that its folder keeps: machine, versions, data, loss.
+
+In: config, tables, models. Out: environment.json, data.json and parts of summary.json.
+"""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rankwright.config import CardConfig, LossConfig
+from rankwright.data import PairTable, table_statistics
+from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.text import Truncation
+from rankwright.workflow.measuring import EvaluationData
+
+PACKAGES = ("rankwright", "torch", "transformers", "accelerate", "datasets", "tokenizers", "openvino", "numpy")
+
+MEASURED_ROWS = 10_000
+"""Rows whose truncation is counted."""
+
+
+def environment_facts(*, device: str, dtype: str) -> dict[str, Any]:
+    """What environment.json says: when, where and with what the run was made.
+
+    Args:
+        device: where training runs.
+        dtype: the type of the computation.
+
+    Returns:
+        The facts.
+    """
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count() or 1,
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "device": device,
+        "dtype": dtype,
+    }
+
+
+def cpu_name() -> str:
+    """The processor's own name, as Linux gives it; else what Python knows."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConfig) -> dict[str, Any]:
+    """What data.json says of pairs.
+
+    Args:
+        table: the pairs.
+        model: counts tokens and tells what its maximum length cuts.
+        card: whether samples may be shown.
+
+    Returns:
+        The facts.
+    """
+    facts = table_statistics(table, count_tokens=model.tokenizer.count)
+    if not card.examples:
+        facts["samples"] = []
+    return {
+        "name": table.name,
+        "source": table.source,
+        "size": table.size_rows,
+        "columns": list(table.columns.values()),
+        "sha256": table.sha256,
+        **facts,
+        "truncation": _truncation(_texts(table, model), model),
+    }
+
+
+def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder, card: CardConfig) -> dict[str, Any]:
+    """What data.json says of evaluation data: of pairs as of training pairs, of a BEIR folder its sizes.
+
+    Args:
+        data: the data.
+        model: as in `data_facts`.
+        card: as in `data_facts`.
+
+    Returns:
+        The facts.
+    """
+    if data.table is not None:
+        return data_facts(data.table, model, card)
+    assert data.retrieval is not None
+    queries, documents = list(data.retrieval.queries.values()), list(data.retrieval.documents.values())
+    sides = {"query": queries, "document": documents}
+    return {
+        "name": data.name,
+        "source": data.source,
+        "size": len(queries),
+        "columns": list(sides),
+        "sha256": data.sha256,
+        "statistics": {name: {"type": "string", "tokens": _spread(model, texts)} for name, texts in sides.items()},
+        "samples": [],
+        "truncation": _truncation(documents[:MEASURED_ROWS], model),
+    }
+
+
+def loss_facts(loss: LossConfig) -> dict[str, Any]:
+    """The loss with its parameters, and what it wraps.
+
+    Args:
+        loss: the config of the loss.
+
+    Returns:
+        The "loss" block of summary.json.
+    """
+    parameters: dict[str, Any] = {}
+    if loss.name == "multiple_negatives_ranking":
+        parameters = {"temperature": loss.temperature, "directions": list(loss.directions)}
+    elif loss.name == "binary_cross_entropy":
+        parameters = {"pos_weight": loss.pos_weight}
+    inner = {"name": loss.name, "fullname": f"rankwright.losses.{loss.name}", "parameters": parameters}
+    if not loss.matryoshka_dims:
+        return inner
+    weights = list(loss.matryoshka_weights) or [1.0] * len(loss.matryoshka_dims)
+    outer = {"matryoshka_dims": list(loss.matryoshka_dims), "matryoshka_weights": weights}
+    return {"name": "matryoshka", "fullname": "rankwright.losses.matryoshka", "parameters": outer, "wraps": inner}
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[Any]:
+    """What the model would be given: pairs, or all texts of the rows."""
+    if table.kind == "labelled":
+        rows = table.labelled_rows()[:MEASURED_ROWS]
+        if isinstance(model, CrossEncoder):
+            return [(row.query, row.document) for row in rows]
+        return [text for row in rows for text in (row.query, row.document)]
+    return [t for row in table.positive_rows()[:MEASURED_ROWS] for t in (row.query, row.positive, *row.negatives)]
+
+
+def _truncation(texts: list[Any], model: BiEncoder | CrossEncoder) -> dict[str, int]:
+    report = Truncation()
+    for start in range(0, len(texts), 1000):
+        report += model.tokenizer.batch(texts[start : start + 1000])[1]
+    return {"texts": report.num_texts, "truncated": report.num_truncated, "tokens_lost": report.tokens_lost}
+
+
+def _spread(model: BiEncoder | CrossEncoder, texts: list[str]) -> dict[str, float]:
+    counts = model.tokenizer.count(texts[:1000])
+    return {"min": min(counts), "mean": round(sum(counts) / len(counts), 2), "max": max(counts)}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git_commit() -> str | None:
+    """The commit of the working folder, where it is a git checkout."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

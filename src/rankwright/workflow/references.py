@@ -1,0 +1,80 @@
+"""What a trained model is compared with, measured before its first step.
+
+In: the base model and the evaluation data. Out: evaluations of the references; the best of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rankwright.encoder.spec import ModelSpec
+from rankwright.evaluation import Evaluation
+from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.workflow.evaluations import by_system, matching
+from rankwright.workflow.measuring import (
+    EvaluationData,
+    Settings,
+    measure_model,
+    measure_references,
+    primary_first,
+)
+
+UNTRAINED = "untrained"
+"""The system name of a model whose head is new: shown, never compared with."""
+
+
+def reference_evaluations(
+    model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings
+) -> list[Evaluation]:
+    """The base, and what needs no model.
+
+    A base whose head is new is measured twice: as it is ("untrained"), and its encoder as a bi-encoder.
+
+    Args:
+        model: before training.
+        data: what the trained model will be measured on.
+        settings: how.
+
+    Returns:
+        Evaluations, the primary one of each system first.
+    """
+    searches = isinstance(model, BiEncoder)
+    if not model.spec.head_is_new:
+        found = measure_model(model, data, settings, system="base")
+    else:
+        found = measure_model(model, data, settings, system=UNTRAINED)
+        found += _encoder_alone(model, data, replace(settings, dims=()))
+    found += measure_references(data, settings, searches=searches)
+    groups = by_system(found)
+    return [evaluation for group in groups for evaluation in primary_first(group, settings.primary)]
+
+
+def best_reference(trained: Evaluation, references: Sequence[Evaluation], base: ModelSpec) -> Evaluation | None:
+    """What the trained model has to beat: the base itself, or, for a new head, the best of all other references.
+
+    Args:
+        trained: the primary evaluation of the trained model.
+        references: of `reference_evaluations`.
+        base: the model before training.
+
+    Returns:
+        The evaluation to compare with; None where nothing measured the same.
+    """
+    candidates = []
+    for group in by_system(references):
+        same = [r for r in group if r.dim == trained.dim or r.dim is None or trained.dim is None]
+        found = matching(trained, same)
+        if found is not None and found.system != UNTRAINED:
+            candidates.append(found)
+    own = [c for c in candidates if c.system == "base"]
+    if own and not base.head_is_new:
+        return own[0]
+    return max(candidates, key=lambda c: c.measures[trained.primary], default=None)
+
+
+def _encoder_alone(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> list[Evaluation]:
+    """The base's encoder as a bi-encoder (its own modules where it has them, else mean pooling), on the same tasks."""
+    alone = BiEncoder(model.folder, dtype=model.checkpoint.wishes.dtype, device=model.checkpoint.wishes.device)
+    from rankwright.workflow.measuring import Embedder, measure_scores
+
+    scorer = Embedder(alone, data).scorer(alone.get_embedding_dimension())
+    return measure_scores(scorer, data, settings, system="base as bi-encoder")

@@ -1,0 +1,369 @@
+"""A run: from a config to a trained, measured and documented model in a folder.
+
+In: `RunConfig`. Does: read, check, measure the references, train, measure the result, write the card. Out: the folder.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rankwright.card import write_card
+from rankwright.config import RunConfig, read_config, write_config
+from rankwright.data import PairTable
+from rankwright.errors import ConfigError
+from rankwright.evaluation import Comparison, Evaluation, compare, read_evaluations, write_evaluations
+from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.workflow.examples import usage_example
+from rankwright.workflow.facts import data_facts, environment_facts, evaluation_data_facts, loss_facts, write_json
+from rankwright.workflow.inputs import Inputs, base_model, read_inputs
+from rankwright.workflow.measuring import Settings, measure_model, primary_first
+from rankwright.workflow.references import best_reference, reference_evaluations
+
+if TYPE_CHECKING:
+    import torch
+
+    from rankwright.training import BatchPlan, TrainingState
+
+logger = logging.getLogger(__name__)
+
+Log = Callable[[Mapping[str, object]], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left: its folder, the numbers before and after, and summary.json."""
+
+    folder: Path
+    references: list[Evaluation]
+    trained: list[Evaluation]
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how the run goes: `say` gets sentences, `log` the rows of metrics.jsonl."""
+
+    say: Say = logger.info
+    log: Log = lambda row: None
+
+
+def train(
+    model: str | Path,
+    data: Any,
+    *,
+    loss: str | Callable[..., Any] | None = None,
+    evaluate: Any = None,
+    out: str | Path,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    kind: str | None = None,
+) -> RunResult:
+    """Train a model on pairs, measure it beside its references, and write its card.
+
+    Args:
+        model: folder or Hub name of the base.
+        data: a path, a Hub name, a `datasets.Dataset` or records.
+        loss: a name of `rankwright.losses.LOSSES`, or a function: of queries_BE and documents_CE for a bi-encoder, of
+            logits_BN and labels_B for a cross-encoder; None: the kind's usual one.
+        evaluate: evaluation data, as `data` or a BEIR folder; None: a tenth of the queries is held out.
+        out: the run folder; a run that stopped goes on there.
+        config: everything else: a `RunConfig`, or dotted keys such as {"training.learning_rate": 2e-5}.
+        kind: "bi-encoder" or "cross-encoder"; None: bi-encoder, or as `config` says.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: settings that cannot take effect.
+        DataError: rows that cannot be used; nothing has been trained then.
+    """
+    flags: dict[str, object] = {"kind": kind or "bi-encoder"}
+    if isinstance(config, RunConfig):
+        flags = {"kind": kind or config.kind, **_dotted(config.model_dump(exclude_none=True))}
+    elif config is not None:
+        flags |= dict(config)
+    flags |= {"model.base": str(model), "out": str(out)}
+    flags |= {key: str(v) for key, v in (("data.train", data), ("data.eval", evaluate)) if isinstance(v, (str, Path))}
+    if isinstance(loss, str):
+        flags["loss.name"] = loss
+    resolved = read_config(None, flags=flags)
+    given = Inputs(train=None if isinstance(data, (str, Path)) else data, evaluation=evaluate)
+    return run_config(resolved, given=given, loss=None if isinstance(loss, str) else loss)
+
+
+def run_config(
+    config: RunConfig, *, given: Inputs | None = None, loss: Callable[..., Any] | None = None, watch: Watch = Watch()
+) -> RunResult:
+    """Do what a config says.
+
+    Args:
+        config: all settings.
+        given: data that are not files.
+        loss: a function in place of the config's loss.
+        watch: who is told.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: settings that cannot take effect, or a folder that holds another run.
+        DataError: rows that cannot be used.
+    """
+    # 1. Everything that can be wrong is found here.
+    out = _open_folder(config)
+    model = base_model(config)
+    inputs = read_inputs(config, given or Inputs())
+    settings = _settings(config, model)
+    watch.say(f"{model.kind} from {config.model.base}: {inputs.table.size_rows:,} rows of {inputs.table.name}")
+
+    # 2. The folder says what will be done before it is done.
+    from rankwright.training import make_accelerator
+
+    accelerator = make_accelerator(config.training.device)
+    write_json(out / "environment.json", _environment(config, str(accelerator.device)))
+    train_facts = data_facts(inputs.table, model, config.card)
+    eval_facts = evaluation_data_facts(inputs.evaluation, model, config.card)
+    write_json(out / "data.json", {"train": train_facts, "eval": [eval_facts]})
+
+    # 3. The references.
+    references = _references(out, model, inputs, settings, watch.say)
+
+    # 4. Train.
+    module = model.trainable()
+    plan, state = _train(module, model, config, inputs, settings, accelerator=accelerator, loss=loss, watch=watch)
+
+    # 5. Measure what was trained, and say how it compares.
+    watch.say("measuring the trained model")
+    started = time.perf_counter()
+    trained_model = model.with_parameters(_arrays(module))
+    trained = primary_first(measure_model(trained_model, inputs.evaluation, settings), settings.primary)
+    write_evaluations(out / "evaluations" / "trained.json", trained)
+    reference = best_reference(trained[0], references, model.spec)
+    comparison = None if reference is None else compare(trained[0], reference)
+
+    # 6. Save and document.
+    trained_model.save(out / "model")
+    state.evaluation_time_s += time.perf_counter() - started
+    summary = _summary(config, trained_model, plan, state, trained[0], comparison)
+    summary["usage"] = usage_example(trained_model, inputs.evaluation)
+    write_json(out / "summary.json", summary)
+    write_card(out, template=None if config.card.template is None else Path(config.card.template))
+    return RunResult(out, references, trained, summary)
+
+
+def plan_run(config: RunConfig) -> dict[str, Any]:
+    """What a run would do: the resolved config, rows, steps. Reads and checks the data, trains nothing.
+
+    Args:
+        config: all settings.
+
+    Returns:
+        Plain values, as `--dry-run` prints them.
+
+    Raises:
+        ConfigError: settings that cannot take effect.
+        DataError: rows that cannot be used.
+    """
+    model = base_model(config)
+    inputs = read_inputs(config, Inputs())
+    plan = _batch_plan(config, inputs.table, num_processes=1)
+    return {
+        "config": config.model_dump(),
+        "rows": inputs.table.size_rows,
+        "evaluation": inputs.evaluation.name,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "steps": plan.num_steps,
+        "architecture": str(model),
+    }
+
+
+def _open_folder(config: RunConfig) -> Path:
+    """The run folder, new or of the same config."""
+    if not config.out:
+        raise ConfigError('out is missing: give --out DIR, or out = "DIR" in the config.')
+    out = Path(config.out)
+    path = out / "config.toml"
+    if path.is_file() and read_config(path) != config:
+        changed = _changed_keys(read_config(path), config)
+        raise ConfigError(
+            f"{out} holds a run with another config (different: {', '.join(changed)}). "
+            "Give another --out, or the same config to go on with that run."
+        )
+    if out.is_dir() and any(out.iterdir()) and not path.is_file():
+        raise ConfigError(f"{out} is not empty and holds no run. Give another --out.")
+    (out / "evaluations").mkdir(parents=True, exist_ok=True)
+    write_config(path, config)
+    return out
+
+
+def _changed_keys(before: RunConfig, after: RunConfig) -> list[str]:
+    old, new = _dotted(before.model_dump()), _dotted(after.model_dump())
+    return [key for key in new if old.get(key) != new[key]]
+
+
+def _dotted(values: Mapping[str, Any]) -> dict[str, object]:
+    """Sections and keys as dotted keys; defaults that a section's values override stay as they are."""
+    dotted: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key in RunConfig.model_fields:
+            dotted |= {f"{key}.{name}": item for name, item in value.items()}
+        else:
+            dotted[key] = value
+    return dotted
+
+
+def _settings(config: RunConfig, model: BiEncoder | CrossEncoder) -> Settings:
+    """What is measured: at the sizes of the config, else at those of the loss, always the full one first."""
+    dims: tuple[int, ...] = ()
+    if isinstance(model, BiEncoder):
+        size = model.get_embedding_dimension()
+        dims = config.evaluation.dims or tuple(sorted({size, *config.loss.matryoshka_dims}, reverse=True))
+    wanted = config.evaluation
+    return Settings(measures=wanted.measures, primary=wanted.primary, top_k=wanted.top_k, dims=dims)
+
+
+def _environment(config: RunConfig, device: str) -> dict[str, Any]:
+    import torch
+
+    from rankwright.training.devices import training_dtype
+
+    dtype = training_dtype(config.training.dtype, torch.device(device))
+    return environment_facts(device=device if device == "cpu" else torch.cuda.get_device_name(device), dtype=dtype)
+
+
+def _references(
+    out: Path, model: BiEncoder | CrossEncoder, inputs: Inputs, settings: Settings, say: Say
+) -> list[Evaluation]:
+    """The references' evaluations; those of a run that stopped are read, not measured again."""
+    path = out / "evaluations" / "references.json"
+    if path.is_file():
+        return read_evaluations(path)
+    say(f"measuring the references on {inputs.evaluation.name}")
+    references = reference_evaluations(model, inputs.evaluation, settings)
+    write_evaluations(path.with_suffix(".part"), references)
+    path.with_suffix(".part").replace(path)
+    return references
+
+
+def _train(
+    module: Any,
+    model: BiEncoder | CrossEncoder,
+    config: RunConfig,
+    inputs: Inputs,
+    settings: Settings,
+    *,
+    accelerator: Any,
+    loss: Callable[..., Any] | None,
+    watch: Watch,
+) -> "tuple[BatchPlan, TrainingState]":
+    """Bind model, rows and loss to the loop, and run it."""
+    from rankwright.training import Job, run_training
+    from rankwright.workflow.binding import bind_batches, bind_loss
+
+    plan = _batch_plan(config, inputs.table, num_processes=accelerator.num_processes)
+    if config.training.gradient_checkpointing:
+        module.checkpoint_layers()
+
+    def measure(current: "torch.nn.Module") -> dict[str, float]:
+        found = measure_model(model.with_parameters(_arrays(current)), inputs.evaluation, settings)
+        return _named_measures(primary_first(found, settings.primary))
+
+    job = Job(
+        module=module,
+        plan=plan,
+        make_batch=bind_batches(model, config, inputs.table),
+        loss=bind_loss(config, loss),
+        save_model=lambda folder, current: model.save(folder, _arrays(current)),
+        evaluate=measure,
+        primary=_primary_name(settings, inputs, model),
+        log=watch.log,
+    )
+    watch.say(f"training {plan.num_steps} steps")
+    state = run_training(job, config.training, out=Path(config.out), accelerator=accelerator)
+    return plan, state
+
+
+def _batch_plan(config: RunConfig, table: PairTable, *, num_processes: int) -> "BatchPlan":
+    from rankwright.training import BatchPlan, number_texts
+
+    numbers = None
+    if config.training.batch_sampler == "no_duplicates":
+        rows = table.positive_rows() if table.kind == "positive" else None
+        texts = (
+            [(r.query, r.positive, *r.negatives) for r in rows]
+            if rows is not None
+            else [(r.query, r.document) for r in table.labelled_rows()]
+        )
+        numbers = number_texts(texts)
+    training = config.training
+    return BatchPlan(
+        num_rows=table.size_rows,
+        batch_size=training.per_device_train_batch_size,
+        batches_per_step=training.gradient_accumulation_steps * num_processes,
+        seed=training.seed,
+        num_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+        text_numbers=numbers,
+    )
+
+
+def _named_measures(evaluations: list[Evaluation]) -> dict[str, float]:
+    """Measures of the first evaluation under their own names; the primary one at other sizes as dim_N_NAME."""
+    first = evaluations[0]
+    named = dict(first.measures)
+    for evaluation in evaluations[1:]:
+        if evaluation.task == first.task and evaluation.dim != first.dim and first.primary in evaluation.measures:
+            named[f"dim_{evaluation.dim}_{first.primary}"] = evaluation.measures[first.primary]
+        elif evaluation.dim == first.dim:
+            named |= {name: value for name, value in evaluation.measures.items() if name not in named}
+    return named
+
+
+def _primary_name(settings: Settings, inputs: Inputs, model: BiEncoder | CrossEncoder) -> str:
+    """The measure by which checkpoints are chosen where the config names none."""
+    if settings.primary is not None:
+        return settings.primary
+    if inputs.evaluation.retrieval is not None and not (isinstance(model, CrossEncoder) and model.num_labels > 1):
+        return (settings.measures or ("ndcg@10",))[0]
+    if isinstance(model, CrossEncoder) and model.num_labels > 1:
+        return "f1_macro"
+    return "ap" if inputs.evaluation.is_binary else "spearman"
+
+
+def _arrays(module: Any) -> dict[str, Any]:
+    """The parameters of a module as float32 arrays, copied."""
+    return {name: value.detach().cpu().float().numpy().copy() for name, value in module.state_dict().items()}
+
+
+def _summary(
+    config: RunConfig,
+    model: BiEncoder | CrossEncoder,
+    plan: "BatchPlan",
+    state: "TrainingState",
+    trained: Evaluation,
+    comparison: Comparison | None,
+) -> dict[str, Any]:
+    is_bi = isinstance(model, BiEncoder)
+    return {
+        "kind": model.kind,
+        "model_name": config.card.model_name,
+        "base": config.model.base,
+        "base_is_hub": not Path(config.model.base).is_dir(),
+        "best_step": state.best_step if config.training.load_best_model_at_end else state.step,
+        "steps": state.step,
+        "epochs": state.step / plan.steps_per_epoch,
+        "training_time_s": state.training_time_s,
+        "evaluation_time_s": state.evaluation_time_s,
+        "tokens": state.tokens,
+        "primary_measure": trained.primary,
+        "architecture": str(model),
+        "max_length": model.max_length,
+        "embedding_size": model.get_embedding_dimension() if is_bi else None,
+        "similarity": model.similarity_fn_name if is_bi else None,
+        "num_labels": None if is_bi else model.num_labels,
+        "loss": loss_facts(config.loss),
+        "comparison": None if comparison is None else comparison.to_json(),
+    }
