@@ -21,6 +21,8 @@ class Engine(Protocol):
 
     name: str
     dtype: str
+    fixes_shapes: bool
+    """Whether each new shape of a batch costs time and memory once."""
 
     def run(self, batch: TokenBatch) -> np.ndarray:
         """(B, size) float32: embeddings, or logits before the activation."""

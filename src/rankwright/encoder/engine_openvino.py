@@ -25,6 +25,7 @@ class OpenVINOEngine:
     """Runs batches on the CPU; safe to call from many threads."""
 
     name = "openvino"
+    fixes_shapes = True
 
     def __init__(self, spec: ModelSpec, weights: Mapping[str, np.ndarray], *, dtype: str = "auto") -> None:
         openvino = import_openvino()

@@ -20,6 +20,7 @@ class TorchEngine:
     """Runs batches with torch on one device; safe to call from many threads (weights are only read)."""
 
     name = "torch"
+    fixes_shapes = False
 
     def __init__(
         self, spec: ModelSpec, parameters: Mapping[str, np.ndarray], *, dtype: str = "auto", device: str = "cpu"

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def plan_batches(
-    lengths: Sequence[int] | np.ndarray, *, batch_tokens: int, max_texts: int | None = None
+    lengths: Sequence[int] | np.ndarray, *, batch_tokens: int, max_texts: int | None = None, powers_of_two: bool = False
 ) -> list[np.ndarray]:
     """Split texts into batches, longest first, of at most `batch_tokens` tokens counted at the longest text's length.
 
@@ -17,6 +17,7 @@ def plan_batches(
         lengths: tokens of each text.
         batch_tokens: the budget; a text longer than it is a batch of its own.
         max_texts: at most so many texts in a batch; None: as many as fit.
+        powers_of_two: batches of 1, 2, 4, ... texts only, for engines that compile each shape that they see.
 
     Returns:
         Indices of each batch; each index is in exactly one. Longest first, so that memory peaks at once.
@@ -26,7 +27,8 @@ def plan_batches(
     batches, start = [], 0
     while start < len(order):
         fit = max(1, batch_tokens // max(1, int(lengths_B[order[start]])))
-        fit = fit if max_texts is None else min(fit, max_texts)
+        fit = min(fit, len(order) - start) if max_texts is None else min(fit, max_texts, len(order) - start)
+        fit = 1 << (fit.bit_length() - 1) if powers_of_two else fit
         batches.append(order[start : start + fit])
         start += fit
     return batches

@@ -310,7 +310,7 @@ def _judged(row: PositivePair) -> list[LabelledPair]:
 
 
 def _has_choices(rows: Sequence[LabelledPair]) -> bool:
-    """Whether at least half of the queries have both relevant and other documents, so that there is an order to find."""
+    """Whether at least half of the queries have both relevant and other documents, so that order matters."""
     labels: dict[str, set[float]] = {}
     for row in rows:
         labels.setdefault(row.query_id or row.query, set()).add(row.label)
