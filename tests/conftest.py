@@ -1,6 +1,7 @@
 """What every test stands on: no network, a fixed environment, and the tiny models.
 
-In: `tests/tiny.py`. Out: the fixtures `tiny`, `minilm` and `refused_connections`; the marker `loopback`; the option `--golden`.
+In: `tests/tiny.py`. Out: the fixtures `tiny`, `minilm` and `refused_connections`, the marker `loopback`, the option
+`--golden`.
 """
 
 import os

@@ -193,7 +193,7 @@ FAMILIES: dict[str, Family] = {
         modernbert_bytes,
         BRACKETS,
         max_length=256,
-        # Window of 4 tokens each side, layers 0 and 2 global; the two rotary bases differ by the factor of the original.
+        # Windows of 4 tokens each side in layer 1, layers 0 and 2 global; the rotary bases are those of the original.
         config={
             "max_position_embeddings": 512,
             "local_attention": 8,
@@ -206,7 +206,7 @@ FAMILIES: dict[str, Family] = {
 }
 """Every family of the bi-encoders; `CROSS_FAMILIES` are those with a classification head."""
 
-CROSS_FAMILIES = ("bert", "roberta", "xlm-roberta")
+CROSS_FAMILIES = tuple(FAMILIES)
 
 
 def build_bi_encoder(
@@ -216,6 +216,7 @@ def build_bi_encoder(
     pooling: tuple[str, ...] = ("mean",),
     dense: int | None = None,
     normalize: bool = True,
+    include_prompt: bool = True,
     settings: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -227,6 +228,7 @@ def build_bi_encoder(
         pooling: modes, concatenated.
         dense: size of a dense layer after pooling (Tanh), or None.
         normalize: whether the last module divides by the length.
+        include_prompt: whether pooling reads the prompt's tokens.
         settings: added to config_sentence_transformers.json, such as prompts.
         config: added to config.json, such as dropout rates.
 
@@ -237,7 +239,7 @@ def build_bi_encoder(
     _write_transformer(folder, family, head="Model", config=config or {})
     modules: list[tuple[str, str, dict[str, Any] | None]] = [
         ("", "Transformer", None),
-        ("1_Pooling", "Pooling", _pooling_config(pooling)),
+        ("1_Pooling", "Pooling", _pooling_config(pooling, include_prompt)),
     ]
     size = HIDDEN * len(pooling)
     if dense is not None:
@@ -253,7 +255,10 @@ def build_bi_encoder(
         if kind == "Dense":
             layer = nn.Linear(size, module_config["out_features"] if module_config else 0)
             _draw(layer, seed=len(family))
-            save_file({f"linear.{key}": value for key, value in layer.state_dict().items()}, folder / name / "model.safetensors")
+            save_file(
+                {f"linear.{key}": value for key, value in layer.state_dict().items()},
+                folder / name / "model.safetensors",
+            )
     _write_json(
         folder / "modules.json",
         [
@@ -339,7 +344,7 @@ def _draw(model: nn.Module, *, seed: int) -> None:
                     raise TypeError(f"No rule to draw {name} of {type(module).__name__}.")
 
 
-def _pooling_config(modes: tuple[str, ...]) -> dict[str, Any]:
+def _pooling_config(modes: tuple[str, ...], include_prompt: bool) -> dict[str, Any]:
     names = {
         "cls": "cls_token",
         "max": "max_tokens",
@@ -349,7 +354,7 @@ def _pooling_config(modes: tuple[str, ...]) -> dict[str, Any]:
         "lasttoken": "lasttoken",
     }
     flags = {f"pooling_mode_{name}": mode in modes for mode, name in names.items()}
-    return {"word_embedding_dimension": HIDDEN, **flags, "include_prompt": True}
+    return {"word_embedding_dimension": HIDDEN, **flags, "include_prompt": include_prompt}
 
 
 def _write_json(path: Path, content: object) -> None:

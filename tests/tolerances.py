@@ -11,6 +11,9 @@ import numpy as np
 TOL: dict[tuple[str, str], dict[str, float]] = {
     # What a model gives. Embeddings are compared after division by max(1, length of the expected vector).
     ("float32", "embedding"): {"rtol": 0.0, "atol": 1e-5},
+    # Pooled by mean and normalised, the tiny models agree to 8e-7. Here the smallest planted fault (tanh for erf in
+    # GELU, 1.5e-4) is 100 times the tolerance; at the promised 1e-5 it would be seen, but only 15 times over.
+    ("float32", "tiny embedding"): {"rtol": 0.0, "atol": 1.25e-6},
     ("float32", "score"): {"rtol": 1e-5, "atol": 1e-5},
     ("float32", "similarity"): {"rtol": 0.0, "atol": 1e-5},
     ("bfloat16", "embedding"): {"rtol": 0.0, "atol": 1e-2},
@@ -49,7 +52,7 @@ def excess(actual: Any, expected: Any, op: str, *, dtype: str = "float32") -> fl
         return float("inf")
     tolerance = TOL[dtype, op]
     error = np.abs(got - want)
-    if op == "embedding":
+    if op.endswith("embedding"):
         error = error / np.maximum(1.0, np.linalg.norm(want, axis=-1, keepdims=True))
     return float((error / np.maximum(tolerance["atol"], tolerance["rtol"] * np.abs(want))).max())
 
@@ -63,6 +66,9 @@ def assert_agrees(actual: Any, expected: Any, op: str, *, dtype: str = "float32"
         op: what is compared; with `dtype` a key of `TOL`.
         dtype: the type of the computation.
         what: words for the message, such as the family and the engine.
+
+    Raises:
+        AssertionError: they differ.
     """
     worst = excess(actual, expected, op, dtype=dtype)
     if worst <= 1:

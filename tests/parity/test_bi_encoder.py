@@ -1,0 +1,237 @@
+"""Our embeddings equal those of sentence-transformers 6.2.0 in float32, in both engines."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rankwright.encoder.spec import POOLING_MODES
+from tests.parity.reference import ENGINES, our_bi_encoder, st_bi_encoder, st_embeddings
+from tests.texts import CORPUS, HARD_TEXTS, random_texts
+from tests.tiny import FAMILIES
+from tests.tolerances import assert_agrees
+
+FEW = (*HARD_TEXTS[:16], *CORPUS[:8])
+PROMPTS = {"query": "Query about science: ", "document": "passage: ", "long": CORPUS[0] + " "}
+
+each_engine = pytest.mark.parametrize("engine", ENGINES)
+each_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+@each_engine
+@each_family
+def test_hard_texts_get_the_same_embeddings(tiny: Any, family: str, engine: str) -> None:
+    folder = tiny.bi_encoder(family)
+    embeddings = our_bi_encoder(folder, engine).encode(list(HARD_TEXTS))
+    assert_agrees(embeddings, st_embeddings(folder, HARD_TEXTS), "tiny embedding", what=f"{family} {engine}")
+
+
+@each_engine
+@each_family
+def test_a_batch_of_one_gets_the_same_embedding(tiny: Any, family: str, engine: str) -> None:
+    folder = tiny.bi_encoder(family)
+    ours = our_bi_encoder(folder, engine)
+    embeddings = np.stack([ours.encode(text) for text in HARD_TEXTS])
+    assert_agrees(embeddings, st_embeddings(folder, HARD_TEXTS), "tiny embedding", what=f"{family} {engine}")
+
+
+@each_engine
+@each_family
+def test_a_thousand_texts_get_the_same_embeddings_in_order(tiny: Any, family: str, engine: str) -> None:
+    folder, texts = tiny.bi_encoder(family), tuple(random_texts(1000))
+    embeddings = our_bi_encoder(folder, engine).encode(list(texts))
+    assert_agrees(embeddings, st_embeddings(folder, texts), "tiny embedding", what=f"{family} {engine}")
+
+
+@each_engine
+def test_minilm_gets_the_same_embeddings(minilm: Path, engine: str) -> None:
+    texts = (*HARD_TEXTS, *random_texts(60, seed=1))
+    embeddings = our_bi_encoder(minilm, engine).encode(list(texts))
+    assert_agrees(embeddings, st_embeddings(minilm, texts), "embedding", what=f"MiniLM {engine}")
+
+
+@each_family
+def test_token_ids_are_the_same(tiny: Any, family: str) -> None:
+    folder = tiny.bi_encoder(family)
+    ours, reference = our_bi_encoder(folder), st_bi_encoder(folder)
+    for text in HARD_TEXTS:
+        features = reference.preprocess([text])
+        batch = ours.tokenize([text])
+        assert batch.ids_T.tolist() == features["input_ids"][0].tolist(), repr(text[:60])
+        if "token_type_ids" in features:
+            assert batch.type_ids_T is not None
+            assert batch.type_ids_T.tolist() == features["token_type_ids"][0].tolist()
+
+
+@each_engine
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
+@pytest.mark.parametrize(
+    "pooling", [*((mode,) for mode in POOLING_MODES), ("cls", "mean"), POOLING_MODES], ids="+".join
+)
+def test_every_pooling_mode_gives_the_same(tiny: Any, family: str, pooling: tuple[str, ...], engine: str) -> None:
+    folder = tiny.bi_encoder(family, pooling=pooling, normalize=False)
+    embeddings = our_bi_encoder(folder, engine).encode(list(FEW))
+    assert_agrees(embeddings, st_embeddings(folder, FEW), "embedding", what=f"{family} {pooling} {engine}")
+
+
+@each_engine
+@pytest.mark.parametrize("pooling", [*((mode,) for mode in POOLING_MODES), ("cls", "mean")], ids="+".join)
+def test_pooling_without_the_prompt_gives_the_same(tiny: Any, pooling: tuple[str, ...], engine: str) -> None:
+    folder = tiny.bi_encoder("roberta", pooling=pooling, include_prompt=False, settings={"prompts": PROMPTS})
+    ours, reference = our_bi_encoder(folder, engine), st_bi_encoder(folder)
+    texts = [text for text in FEW if text.strip()]
+    for name in PROMPTS:
+        expected = reference.encode(texts, prompt_name=name)
+        assert_agrees(ours.encode(texts, prompt_name=name), expected, "embedding", what=f"{pooling} {name} {engine}")
+
+
+@each_engine
+@each_family
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_dense_layer_gives_the_same(tiny: Any, family: str, normalize: bool, engine: str) -> None:
+    folder = tiny.bi_encoder(family, pooling=("cls",), dense=24, normalize=normalize)
+    embeddings = our_bi_encoder(folder, engine).encode(list(FEW))
+    assert embeddings.shape == (len(FEW), 24)
+    assert_agrees(embeddings, st_embeddings(folder, FEW), "embedding", what=f"{family} {engine}")
+
+
+@each_engine
+def test_prompts_give_the_same(tiny: Any, engine: str) -> None:
+    folder = tiny.bi_encoder("bert", settings={"prompts": PROMPTS, "default_prompt_name": "document"})
+    ours, reference = our_bi_encoder(folder, engine), st_bi_encoder(folder)
+    assert ours.prompts == reference.prompts
+    assert ours.default_prompt_name == reference.default_prompt_name == "document"
+    texts = list(FEW)
+    for options in ({}, {"prompt_name": "query"}, {"prompt": "Ad hoc: "}, {"prompt": ""}):
+        assert_agrees(ours.encode(texts, **options), reference.encode(texts, **options), "embedding", what=f"{options}")
+    assert_agrees(ours.encode_query(texts), reference.encode_query(texts), "embedding", what="encode_query")
+    assert_agrees(ours.encode_document(texts), reference.encode_document(texts), "embedding", what="encode_document")
+    moved = {"query": "Other: "}
+    assert_agrees(
+        our_bi_encoder(folder, engine, prompts=moved).encode_query(texts),
+        st_bi_encoder(folder, prompts=moved).encode_query(texts),
+        "embedding",
+        what="prompts of the user",
+    )
+
+
+@pytest.mark.parametrize(
+    "prompts", [{}, {"passage": "p: "}, {"corpus": "c: "}, {"query": "q: ", "corpus": "c: ", "passage": "p: "}]
+)
+def test_queries_and_documents_find_their_prompts_as_in_st(tiny: Any, prompts: dict[str, str]) -> None:
+    folder = tiny.bi_encoder("bert", settings={"prompts": prompts})
+    ours, reference = our_bi_encoder(folder), st_bi_encoder(folder)
+    for name in ("encode_query", "encode_document"):
+        expected = getattr(reference, name)(list(CORPUS))
+        assert_agrees(getattr(ours, name)(list(CORPUS)), expected, "embedding", what=name)
+
+
+@each_engine
+@pytest.mark.parametrize("dim", [32, 16, 8, 1])
+def test_matryoshka_sizes_and_normalisation_give_the_same(tiny: Any, dim: int, engine: str) -> None:
+    folder, texts = tiny.bi_encoder("bert"), list(FEW)
+    ours, reference = our_bi_encoder(folder, engine), st_bi_encoder(folder)
+    for normalize in (False, True):
+        options = {"truncate_dim": dim, "normalize_embeddings": normalize}
+        assert_agrees(ours.encode(texts, **options), reference.encode(texts, **options), "embedding", what=f"{options}")
+    expected = st_bi_encoder(folder, truncate_dim=dim).encode(texts)
+    assert_agrees(
+        our_bi_encoder(folder, engine, truncate_dim=dim).encode(texts), expected, "embedding", what="constructor"
+    )
+
+
+def test_a_stored_truncate_dim_is_obeyed(tiny: Any) -> None:
+    folder = tiny.bi_encoder("bert", settings={"truncate_dim": 8})
+    expected = st_embeddings(folder, FEW)
+    assert expected.shape[1] == 8
+    assert_agrees(our_bi_encoder(folder).encode(list(FEW)), expected, "embedding")
+
+
+@pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan", None])
+def test_similarities_are_the_same(tiny: Any, name: str | None) -> None:
+    folder = tiny.bi_encoder("bert", normalize=False, settings={"similarity_fn_name": name})
+    ours, reference = our_bi_encoder(folder), st_bi_encoder(folder)
+    assert ours.similarity_fn_name == reference.similarity_fn_name
+    a, b = st_embeddings(folder, FEW), st_embeddings(folder, CORPUS)
+    for actual, expected in (
+        (ours.similarity(a, b), reference.similarity(a, b)),
+        (ours.similarity_pairwise(a, a[::-1].copy()), reference.similarity_pairwise(a, a[::-1].copy())),
+    ):
+        # Lengths of about 5: the tolerance is that of unit vectors, relative above 1.
+        assert_agrees(np.asarray(actual), expected.numpy(), "score", what=str(name))
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+def test_smaller_types_hold_the_same_values(tiny: Any, precision: str) -> None:
+    folder, texts = tiny.bi_encoder("bert"), random_texts(120, seed=3)
+    ours = our_bi_encoder(folder).encode(texts, precision=precision)
+    expected = st_bi_encoder(folder).encode(texts, precision=precision)
+    assert ours.dtype == expected.dtype
+    assert ours.shape == expected.shape
+    # A float32 error of 1e-7 moves a value over the edge of its level now and then.
+    assert (ours != expected).mean() < 2e-3
+
+
+def test_forms_of_input_and_output_are_the_same(tiny: Any) -> None:
+    folder = tiny.bi_encoder("bert")
+    ours, reference = our_bi_encoder(folder), st_bi_encoder(folder)
+    for texts in ("one text", ["one text"], ["one", "two"], ("a", "tuple")):
+        actual, expected = ours.encode(texts), reference.encode(texts)
+        assert actual.shape == expected.shape, texts
+        assert actual.dtype == expected.dtype, texts
+    # ST gives (0,); with the second axis np.concatenate and similarity() work on no texts too.
+    assert ours.encode([]).shape == (0, 32)
+    assert len(reference.encode([])) == 0
+    tensor, expected_tensor = (m.encode(["one", "two"], convert_to_tensor=True) for m in (ours, reference))
+    assert type(tensor) is type(expected_tensor)
+    assert_agrees(tensor, expected_tensor, "embedding")
+    rows, expected_rows = (m.encode(["one", "two"], convert_to_numpy=False) for m in (ours, reference))
+    assert [type(row) for row in rows] == [type(row) for row in expected_rows]
+
+
+@pytest.mark.parametrize("length", [8, 16, 200])
+def test_another_maximum_length_gives_the_same(tiny: Any, length: int) -> None:
+    folder = tiny.bi_encoder("roberta")
+    ours, reference = our_bi_encoder(folder), st_bi_encoder(folder)
+    assert ours.max_seq_length == reference.max_seq_length
+    ours.max_seq_length = reference.max_seq_length = length
+    assert_agrees(ours.encode(list(HARD_TEXTS)), reference.encode(list(HARD_TEXTS)), "embedding")
+
+
+VARIANTS = {
+    "ReLU": ("bert", {"hidden_act": "relu"}),
+    "tanh GELU": ("bert", {"hidden_act": "gelu_new"}),
+    "no type embeddings used": ("roberta", {"type_vocab_size": 1}),
+    "two types": ("xlm-roberta", {"type_vocab_size": 2}),
+    "biases everywhere": ("modernbert", {"attention_bias": True, "mlp_bias": True, "norm_bias": True}),
+    "every layer local but the first": ("modernbert", {"global_attn_every_n_layers": 3}),
+    "window of one each side": ("modernbert", {"local_attention": 2}),
+    "one head": ("bert", {"num_attention_heads": 1}),
+    "one layer": ("modernbert", {"num_hidden_layers": 1}),
+}
+
+
+@each_engine
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_of_the_config_give_the_same(tiny: Any, variant: str, pooling: str, engine: str) -> None:
+    family, config = VARIANTS[variant]
+    folder = tiny.bi_encoder(family, pooling=(pooling,), config=config)
+    embeddings = our_bi_encoder(folder, engine).encode(list(FEW))
+    assert_agrees(embeddings, st_embeddings(folder, FEW), "embedding", what=f"{variant} {engine}")
+
+
+@each_engine
+def test_the_config_spelling_of_transformers_4_gives_the_same(tiny: Any, tmp_path: Path, engine: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny.bi_encoder("modernbert"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["layer_types"], config["rope_parameters"]
+    config |= {"global_attn_every_n_layers": 2, "global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    expected = st_bi_encoder(folder).encode(list(FEW))
+    assert_agrees(st_embeddings(tiny.bi_encoder("modernbert"), FEW), expected, "embedding", what="reference")
+    assert_agrees(our_bi_encoder(folder, engine).encode(list(FEW)), expected, "embedding", what=engine)
