@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
 
 from rankwright.encoder.spec import Dense, Kind, ModelSpec, Pooling
@@ -21,8 +22,8 @@ from tests.parity.reference import our_bi_encoder, our_cross_encoder, st_bi_enco
 from tests.texts import CORPUS, HARD_PAIRS, HARD_TEXTS
 from tests.tiny import CROSS_FAMILIES, FAMILIES
 
-TEXTS = [*HARD_TEXTS, *CORPUS]
-PAIRS = list(HARD_PAIRS)
+TEXTS = [*HARD_TEXTS[:16], *CORPUS[:6]]
+PAIRS = list(HARD_PAIRS[:8])
 IDENTITY = "torch.nn.modules.linear.Identity"
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
@@ -169,9 +170,11 @@ def test_bi_encoder_saved_by_our_class_gives_the_same_embeddings_in_st(tiny: Any
 def test_half_precision_checkpoint_is_widened_when_it_is_written(tiny: Any, tmp_path: Path, family: str) -> None:
     reference = st_bi_encoder(tiny.bi_encoder(family)).bfloat16()
     reference.save(str(tmp_path / "half"))
-    ours = st_bi_encoder(_rewrite(tmp_path / "half", tmp_path / "ours", "bi-encoder"))
-    assert ours.dtype == torch.float32
-    np.testing.assert_array_equal(ours.encode(TEXTS), st_bi_encoder(tmp_path / "half").encode(TEXTS))
+    ours = _rewrite(tmp_path / "half", tmp_path / "ours", "bi-encoder")
+    # without a wish of ours ST computes in the type that config.json names
+    dtypes = [SentenceTransformer(str(folder), device="cpu").dtype for folder in (tmp_path / "half", ours)]
+    assert dtypes == [torch.bfloat16, torch.float32]
+    np.testing.assert_array_equal(st_bi_encoder(ours).encode(TEXTS), st_bi_encoder(tmp_path / "half").encode(TEXTS))
 
 
 @pytest.mark.parametrize("cased_tokenizer", [True, False])
