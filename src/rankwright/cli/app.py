@@ -218,6 +218,6 @@ def demo(
     max_steps: Annotated[int | None, typer.Option(help="Stop the training early.")] = None,
 ) -> None:
     """Train and measure a retriever on the documentation of the Python packages on this machine, offline."""
-    from rankwright.cli.verbs import demo_verb
+    from rankwright.cli.demo import demo_verb
 
     demo_verb(base=base, out=out, max_steps=max_steps)

@@ -170,13 +170,6 @@ def card_verb(run: Path, *, template: Path | None, out: str | None) -> None:
         write_text(Path(out), text)
 
 
-def demo_verb(*, base: str | None, out: Path, max_steps: int | None) -> None:
-    """Run the demo."""
-    from rankwright.cli.demo import run_demo
-
-    run_demo(base=base, out=out, max_steps=max_steps)
-
-
 def roles(columns: Sequence[str]) -> dict[str, str]:
     """ROLE=NAME arguments as a mapping."""
     pairs = [column.partition("=") for column in columns]

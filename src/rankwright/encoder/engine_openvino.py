@@ -100,7 +100,7 @@ def padded_inputs(batch: TokenBatch, names: list[str]) -> dict[str, np.ndarray]:
     longest = max(int(lengths_B.max(initial=1)), 1)
     length = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
     is_token_BL = np.arange(length) < lengths_B[:, None]
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name in names:
         if name == "mask":
             arrays[name] = is_token_BL.astype(np.float32)

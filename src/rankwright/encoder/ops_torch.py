@@ -287,7 +287,7 @@ def _build(module: Parameters) -> nn.Module:
     if module.kind == "layer_norm":
         return nn.LayerNorm(module.shape[0], eps=module.eps, bias=module.bias, device="meta")
     if module.kind == "embedding":
-        return nn.Embedding(*module.shape, device="meta")
+        return nn.Embedding(module.shape[0], module.shape[1], device="meta")
     return nn.Linear(module.shape[1], module.shape[0], bias=module.bias, device="meta")
 
 

@@ -66,13 +66,13 @@ def package_docstrings(distribution: Distribution) -> Iterator[Docstring]:
 
 
 def parse_docstrings(source: str) -> Iterator[tuple[str, str, str]]:
-    """Name, summary line and body of each function and class of a module that has both.
+    """Line and name, summary line and body of each function and class of a module that has both.
 
     Args:
         source: Python source; what does not parse has none.
 
     Yields:
-        Name, summary, body.
+        "LINE:NAME", summary, body.
     """
     try:
         with warnings.catch_warnings():
@@ -86,7 +86,7 @@ def parse_docstrings(source: str) -> Iterator[tuple[str, str, str]]:
         summary, _, body = (ast.get_docstring(node) or "").partition("\n")
         summary, body = summary.strip(), body.strip()[: BODY_CHARS[1]]
         if SUMMARY_CHARS[0] <= len(summary) <= SUMMARY_CHARS[1] and len(body) >= BODY_CHARS[0]:
-            yield node.name, summary, body
+            yield f"{node.lineno}:{node.name}", summary, body
 
 
 def write_pairs(folder: Path, *, num_train: int, num_test: int) -> tuple[Path, Path]:

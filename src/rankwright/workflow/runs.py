@@ -51,6 +51,10 @@ class Watch:
     log: Log = lambda row: None
 
 
+UNWATCHED = Watch()
+"""Sentences go to the log at level INFO; rows are only in metrics.jsonl."""
+
+
 def train(
     model: str | Path,
     data: Any,
@@ -95,7 +99,7 @@ def train(
 
 
 def run_config(
-    config: RunConfig, *, given: Inputs | None = None, loss: Callable[..., Any] | None = None, watch: Watch = Watch()
+    config: RunConfig, *, given: Inputs | None = None, loss: Callable[..., Any] | None = None, watch: Watch = UNWATCHED
 ) -> RunResult:
     """Do what a config says.
 
@@ -346,7 +350,6 @@ def _summary(
     trained: Evaluation,
     comparison: Comparison | None,
 ) -> dict[str, Any]:
-    is_bi = isinstance(model, BiEncoder)
     return {
         "kind": model.kind,
         "model_name": config.card.model_name,
@@ -361,9 +364,9 @@ def _summary(
         "primary_measure": trained.primary,
         "architecture": str(model),
         "max_length": model.max_length,
-        "embedding_size": model.get_embedding_dimension() if is_bi else None,
-        "similarity": model.similarity_fn_name if is_bi else None,
-        "num_labels": None if is_bi else model.num_labels,
+        "embedding_size": model.get_embedding_dimension() if isinstance(model, BiEncoder) else None,
+        "similarity": model.similarity_fn_name if isinstance(model, BiEncoder) else None,
+        "num_labels": model.num_labels if isinstance(model, CrossEncoder) else None,
         "loss": loss_facts(config.loss),
         "comparison": None if comparison is None else comparison.to_json(),
     }
