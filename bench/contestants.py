@@ -1,9 +1,10 @@
-"""The contestants: each loads, warms up, and does the row's work once whenever the gate opens.
+"""The contestants: each loads, does the row's work once to warm up, and then once whenever the gate opens.
 
 Runs in the contestant's own process: `python -m bench.contestants NAME INPUTS RESULT`. Libraries are imported inside,
 for not every environment has all of them.
 """
 
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,15 +20,20 @@ MAX_STEPS = 1000
 """More steps than the gate will ever open for."""
 
 
+def repeat(gate: Gate, work: Callable[[], object]) -> None:
+    """Do the work once to warm up, then once whenever the gate opens."""
+    result = work()
+    while gate(result):
+        result = work()
+
+
 def peer_encode(gate: Gate, inputs: Inputs, *, backend: str = "torch", dtype: str | None = None) -> None:
     """sentence-transformers, one call over all documents."""
     from sentence_transformers import SentenceTransformer
 
     model_kwargs = {"torch_dtype": dtype} if dtype else {}
     model = SentenceTransformer(inputs.bi_encoder, device="cpu", backend=backend, model_kwargs=model_kwargs)
-    embeddings = model.encode(inputs.documents[:64])
-    while gate(embeddings):
-        embeddings = model.encode(inputs.documents)
+    repeat(gate, lambda: model.encode(inputs.documents))
 
 
 def our_encode(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
@@ -35,36 +41,35 @@ def our_encode(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
     from rankwright import BiEncoder
 
     model = BiEncoder(inputs.bi_encoder, dtype=dtype)
-    embeddings = model.encode(inputs.documents)
-    while gate(embeddings):
-        embeddings = model.encode(inputs.documents)
+    repeat(gate, lambda: model.encode(inputs.documents))
 
 
 def peer_rerank(gate: Gate, inputs: Inputs, *, backend: str = "torch", dtype: str | None = None) -> None:
-    """sentence-transformers, every query with every candidate."""
+    """sentence-transformers, one call a query."""
     from sentence_transformers import CrossEncoder
 
     model_kwargs = {"torch_dtype": dtype} if dtype else {}
     model = CrossEncoder(
         inputs.cross_encoder, device="cpu", backend=backend, max_length=MAX_LENGTH, model_kwargs=model_kwargs
     )
-    scores = [model.predict([(inputs.queries[0], text) for text in inputs.candidates[:32]])]
-    while gate(scores):
-        scores = [model.predict([(query, text) for text in inputs.candidates]) for query in inputs.queries]
+    repeat(gate, lambda: [model.predict(pairs) for pairs in candidate_pairs(inputs)])
 
 
 def our_rerank(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
-    """Rankwright, every query with every candidate."""
+    """Rankwright, one call a query."""
     from rankwright import CrossEncoder
 
     model = CrossEncoder(inputs.cross_encoder, max_length=MAX_LENGTH, dtype=dtype)
-    scores = [model.predict([(query, text) for text in inputs.candidates]) for query in inputs.queries]
-    while gate(scores):
-        scores = [model.predict([(query, text) for text in inputs.candidates]) for query in inputs.queries]
+    repeat(gate, lambda: [model.predict(pairs) for pairs in candidate_pairs(inputs)])
+
+
+def candidate_pairs(inputs: Inputs) -> list[list[tuple[str, str]]]:
+    """Each query with each candidate."""
+    return [[(query, document) for document in inputs.candidates] for query in inputs.queries]
 
 
 def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool) -> None:
-    """sentence-transformers' trainer; the gate is between its steps, the first step warms up."""
+    """sentence-transformers' trainer; the gate is between its steps, the first of which warms up."""
     from datasets import Dataset
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
@@ -97,6 +102,37 @@ def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool) -> None:
         CrossEncoderTrainer(model=model, args=args, train_dataset=dataset, loss=loss, callbacks=[Steps()]).train()
 
 
+def our_train(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
+    """Rankwright's own run, as `rankwright train` does it; the gate is where a step is logged, the first of which warms up."""
+    from rankwright.config import read_config
+    from rankwright.workflow.runs import Watch, run_config
+
+    def log(row: object) -> None:
+        if not gate():
+            raise SystemExit
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, pairs in (("train", inputs.pairs), ("eval", inputs.pairs[:4])):
+            rows = [dict(zip(("query", "document", "label"), pair, strict=True)) for pair in pairs]
+            Path(folder, f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        flags = {
+            "kind": "cross-encoder",
+            "out": f"{folder}/run",
+            "model.base": inputs.cross_encoder,
+            "model.max_length": MAX_LENGTH,
+            "data.train": f"{folder}/train.jsonl",
+            "data.eval": f"{folder}/eval.jsonl",
+            "training.per_device_train_batch_size": len(inputs.pairs),
+            "training.learning_rate": LEARNING_RATE,
+            "training.max_steps": MAX_STEPS,
+            "training.dtype": dtype,
+            "training.eval_strategy": "no",
+            "training.save_strategy": "no",
+            "training.load_best_model_at_end": False,
+        }
+        run_config(read_config(None, flags=flags), watch=Watch(log=log))
+
+
 CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
     "peer-encode": peer_encode,
     "peer-encode-bf16": partial(peer_encode, dtype="bfloat16"),
@@ -110,6 +146,8 @@ CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
     "our-rerank-float32": partial(our_rerank, dtype="float32"),
     "peer-train": partial(peer_train, bf16=False),
     "peer-train-bf16": partial(peer_train, bf16=True),
+    "our-train": partial(our_train, dtype="auto"),
+    "our-train-float32": partial(our_train, dtype="float32"),
 }
 
 

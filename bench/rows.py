@@ -201,7 +201,7 @@ ROWS = (
             Entry("rankwright --help", "ours", HELP),
         ),
         measure=fresh_processes,
-        rounds=5,
+        rounds=3,
     ),
     Row(
         name="first-score",
@@ -212,7 +212,7 @@ ROWS = (
             Entry("rankwright", "ours", FIRST_SCORE.format("rankwright")),
         ),
         measure=fresh_processes,
-        rounds=5,
+        rounds=3,
     ),
     Row(
         name="size",
