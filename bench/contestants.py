@@ -103,7 +103,7 @@ def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool) -> None:
 
 
 def our_train(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
-    """Rankwright's own run, as `rankwright train` does it; the gate is where a step is logged, the first of which warms up."""
+    """Rankwright's run, as `rankwright train` does it; the gate is where a step is logged, the first warms up."""
     from rankwright.config import read_config
     from rankwright.workflow.runs import Watch, run_config
 
