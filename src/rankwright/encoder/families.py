@@ -93,7 +93,8 @@ class Family:
     """Where a family keeps its weights, and what its config calls its sizes.
 
     `prefix` is the encoder's place in a model with a head. `layer` and `embeddings` choose the functions of
-    `architecture.py`; `position_ids_start` is the config key of the pad id from which positions count.
+    `architecture.py`; `position_ids_start` is the config key of the pad id from which positions count. `kept` names the
+    tensors of the encoder that embeddings do not need.
     """
 
     prefix: str
@@ -103,7 +104,10 @@ class Family:
     layer: str = "post_norm"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     position_ids_start: int | str | None = None
+    kept: tuple[str, ...] = ()
 
+
+POOLER = ("pooler.dense.weight", "pooler.dense.bias")
 
 ROBERTA_HEAD = Head(dense="classifier.dense", output="classifier.out_proj")
 
@@ -114,6 +118,7 @@ ROBERTA = Family(
     head=ROBERTA_HEAD,
     defaults=BERT_DEFAULTS,
     position_ids_start="pad_token_id",
+    kept=POOLER,
 )
 
 FAMILIES: dict[str, Family] = {
@@ -123,6 +128,7 @@ FAMILIES: dict[str, Family] = {
         keys=BERT_KEYS,
         head=Head(dense="{prefix}.pooler.dense", output="classifier", drops_input=False),
         defaults=BERT_DEFAULTS,
+        kept=POOLER,
     ),
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
@@ -134,6 +140,7 @@ FAMILIES: dict[str, Family] = {
         head=ROBERTA_HEAD,
         defaults=BERT_DEFAULTS | {"type_vocab_size": 0, "relative_buckets": 32},
         position_ids_start=1,
+        kept=POOLER,
     ),
     "modernbert": Family(
         prefix="model",

@@ -34,8 +34,9 @@ def match_parameters(spec: ModelSpec, weights: Mapping[str, np.ndarray], *, seed
     matched = {}
     for module in parameters(spec):
         for name, shape in module.tensors.items():
-            found = next((spelling for spelling in _spellings(name, spec) if spelling in weights), None)
-            if found is None and spec.head_is_new and _is_head(module, spec):
+            found = find_tensor(name, spec, weights)
+            is_new = spec.head_is_new and module.path in head_paths(spec)
+            if is_new and (found is None or weights[found].shape != shape):
                 matched[name] = _draw(module, name, shape, spec, rng)
             elif found is None:
                 raise ModelFormatError(
@@ -59,8 +60,24 @@ def head_paths(spec: ModelSpec) -> set[str]:
     return {path for path in paths if path is not None}
 
 
-def _is_head(module: Parameters, spec: ModelSpec) -> bool:
-    return module.path in head_paths(spec)
+def kept_tensors(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensors of a bi-encoder's checkpoint that embeddings do not need, but that saving keeps for other uses of it.
+
+    Args:
+        spec: the model.
+        weights: the checkpoint's tensors.
+
+    Returns:
+        Arrays by Hugging Face name: BERT's pooler, from which a cross-encoder can be made.
+    """
+    names = FAMILIES[spec.architecture.family].kept if spec.kind == "bi-encoder" else ()
+    found = {name: find_tensor(name, spec, weights) for name in names}
+    return {name: weights[spelling] for name, spelling in found.items() if spelling is not None}
+
+
+def find_tensor(name: str, spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> str | None:
+    """The name under which a checkpoint has a tensor: with or without the family's prefix, in old or new spelling."""
+    return next((spelling for spelling in _spellings(name, spec) if spelling in weights), None)
 
 
 def _spellings(name: str, spec: ModelSpec) -> Iterator[str]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from rankwright.encoder.engine import Engine, make_engine
-from rankwright.encoder.parameters import match_parameters
+from rankwright.encoder.parameters import kept_tensors, match_parameters
 from rankwright.encoder.spec import Kind, ModelSpec
 from rankwright.hub import resolve
-from rankwright.models.checkpoint_read import read_spec, read_weights
+from rankwright.models.checkpoint_read import read_spec, read_weights, transformer_folder
 from rankwright.text.tokenizer import Tokenizer
-from rankwright.text.tokenizer_files import load_tokenizer
+from rankwright.text.tokenizer_files import load_tokenizer, read_tokenizer_facts
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,16 @@ class Wishes:
 
 @dataclass
 class Checkpoint:
-    """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first."""
+    """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first.
+
+    `kept` are tensors that the model does not use and that saving writes again.
+    """
 
     folder: Path
     spec: ModelSpec
     tokenizer: Tokenizer
     parameters: Mapping[str, np.ndarray]
+    kept: Mapping[str, np.ndarray]
     wishes: Wishes
     _engine: Engine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,16 +67,15 @@ class Checkpoint:
 
     def on(self, device: str) -> "Checkpoint":
         """The same checkpoint for another device."""
-        wishes = replace(self.wishes, device=device)
-        return Checkpoint(self.folder, self.spec, self.tokenizer, self.parameters, wishes)
+        return replace(self, wishes=replace(self.wishes, device=device), _engine=None, _lock=threading.Lock())
 
     def with_spec(self, spec: ModelSpec) -> "Checkpoint":
         """The same checkpoint, described otherwise."""
-        return Checkpoint(self.folder, spec, self.tokenizer, self.parameters, self.wishes)
+        return replace(self, spec=spec, _engine=None, _lock=threading.Lock())
 
     def with_parameters(self, parameters: Mapping[str, np.ndarray]) -> "Checkpoint":
         """The same checkpoint with other weights."""
-        return Checkpoint(self.folder, self.spec, self.tokenizer, parameters, self.wishes)
+        return replace(self, parameters=parameters, _engine=None, _lock=threading.Lock())
 
 
 def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
@@ -98,11 +101,14 @@ def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
         local_files_only=wishes.local_files_only,
     )
     spec = read_spec(folder, wishes.kind, num_labels=wishes.num_labels, max_length=wishes.max_length)
+    tokenizer_folder = transformer_folder(folder)
     tokenizer = Tokenizer(
-        backend=load_tokenizer(folder, lower_case=spec.lower_case),
+        backend=load_tokenizer(tokenizer_folder, lower_case=spec.lower_case),
         max_length=spec.max_length,
         uses_type_ids=spec.uses_type_ids,
         position_ids_start=spec.architecture.position_ids_start,
+        keeps_end=read_tokenizer_facts(tokenizer_folder).truncation_side == "left",
     )
-    parameters = match_parameters(spec, read_weights(folder, spec))
-    return Checkpoint(folder, spec, tokenizer, parameters, wishes)
+    weights = read_weights(folder, spec)
+    parameters, kept = match_parameters(spec, weights), kept_tensors(spec, weights)
+    return Checkpoint(folder, spec, tokenizer, parameters, kept, wishes)

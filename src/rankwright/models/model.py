@@ -75,7 +75,8 @@ class Model(ABC):
         from rankwright.models.checkpoint_write import write_checkpoint
 
         parameters = self.checkpoint.parameters if tensors is None else tensors
-        write_checkpoint(Path(folder), self.spec, parameters, source=self.folder)
+        tensors = {**self.checkpoint.kept, **parameters}
+        write_checkpoint(Path(folder), self.spec, tensors, source=self.folder)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """ST's name of `save`.

@@ -25,12 +25,14 @@ class Tokenizer:
         max_length: tokens of a text (or pair) at most, special tokens included.
         uses_type_ids: whether the model takes type ids.
         position_ids_start: see `tokens.pack`.
+        keeps_end: cut at the start of a text instead of its end (truncation_side "left").
     """
 
     backend: "tokenizers.Tokenizer"
     max_length: int
     uses_type_ids: bool = True
     position_ids_start: int | None = None
+    keeps_end: bool = False
 
     def with_max_length(self, max_length: int) -> Self:
         """The same tokenizer with another maximum length."""
@@ -61,7 +63,7 @@ class Tokenizer:
         truncated = [i for i, ids in enumerate(ids_B) if len(ids) > self.max_length]
         lost = sum(len(ids_B[i]) - self.max_length for i in truncated)
         for i in truncated:
-            kept = kept_tokens(encodings[i].sequence_ids, self.max_length)
+            kept = kept_tokens(encodings[i].sequence_ids, self.max_length, from_end=self.keeps_end)
             ids_B[i] = [ids_B[i][k] for k in kept]
             if type_ids_B is not None:
                 type_ids_B[i] = [type_ids_B[i][k] for k in kept]
@@ -98,7 +100,7 @@ class Tokenizer:
         return int(self.backend.get_vocab_size())
 
 
-def kept_tokens(sequence_ids: Sequence[int | None], max_length: int) -> list[int]:
+def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end: bool = False) -> list[int]:
     """Places that `longest_first` truncation keeps: special tokens, and the first tokens of each text.
 
     Of a pair only the longer text is cut while it stays the longer; then both are cut to the same length, the longer
@@ -107,6 +109,7 @@ def kept_tokens(sequence_ids: Sequence[int | None], max_length: int) -> list[int
     Args:
         sequence_ids: 0 or 1 for tokens of the first or second text, None for special tokens.
         max_length: tokens to keep, special tokens included.
+        from_end: keep the last tokens of each text instead of the first.
 
     Returns:
         Places to keep, in order.
@@ -125,10 +128,11 @@ def kept_tokens(sequence_ids: Sequence[int | None], max_length: int) -> list[int
     for place, text in enumerate(sequence_ids):
         if text is None:
             kept.append(place)
-        else:
-            seen[text] += 1
-            if seen[text] <= limits[text]:
-                kept.append(place)
+            continue
+        skipped = counts[text] - limits[text] if from_end else 0
+        if skipped <= seen[text] < skipped + limits[text]:
+            kept.append(place)
+        seen[text] += 1
     return kept
 
 
