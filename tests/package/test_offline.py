@@ -87,6 +87,8 @@ def traced(code: str, arguments: list[str], home: Path) -> list[str]:
 def is_forbidden(line: str, home: Path) -> bool:
     """Whether a line of strace shows a socket, a child process, or a file under the home folder opened for writing."""
     call = re.sub(r"^\d+ +", "", line)
+    if "/nscd/socket" in call:  # the C library asks the name of the user, for torch; host names show in other calls too
+        return False
     if call.startswith(("connect(", "sendto(", "sendmsg(", "bind(", "execve(", "fork(", "vfork(")):
         return True
     if call.startswith("socket("):
