@@ -24,7 +24,12 @@ os.environ.update(
 for secret in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
     os.environ.pop(secret, None)
 
+import hypothesis
 import pytest
+
+# On a busy machine an example may take long; what takes too long is the timeout's to say.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
