@@ -4,6 +4,7 @@ In: module, batch plan, loss, `evaluate`. Does: steps, each logged; evaluations;
 Out: the trained module, `metrics.jsonl`, `checkpoints/`.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ from rankwright.training.devices import autocast, stop_signals, training_dtype
 from rankwright.training.optimizer import make_adamw
 from rankwright.training.plan import BatchPlan, MicroBatch, dropout_seed
 from rankwright.training.schedule import learning_rate_factor, warmup_of
+
+logger = logging.getLogger(__name__)
 
 
 def _say_nothing(row: Mapping[str, object]) -> None:
@@ -96,6 +99,10 @@ def run_training(  # noqa: C901  (a recipe is better whole)
         state = checkpoints.read_checkpoint(newest, identity=plan.identity, module=module, optimizer=adamw)
     metrics = MetricsFile(out, step=state.step) if is_main else None
     model, optimizer = accelerator.prepare(module, adamw)
+    logger.info("training on %s in %s: steps %d to %d", device, dtype, state.step + 1, plan.num_steps)
+    if is_main and (num_left_out := plan.num_left_out(0)):
+        message = "%d of %d rows are left out of the first epoch: their texts are in every batch with room already"
+        logger.warning(message, num_left_out, plan.num_rows)
 
     def passes_of(step: int) -> list[tuple[MicroBatch, TokenBatch, Any]]:
         micro_batches = plan.micro_batches(step, rank=rank, world_size=num_processes)

@@ -14,7 +14,7 @@ from rankwright.encoder import engine_torch
 from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.training.checkpoints import read_weights
 from tests.tolerances import TOL
-from tests.unit.training.tiny_job import Bag, make_job, train
+from tests.unit.training.tiny_job import NUM_ROWS, Bag, make_job, train
 
 NO_EVALUATION = {"eval_strategy": "no", "load_best_model_at_end": False, "save_strategy": "no"}
 
@@ -62,6 +62,15 @@ def test_every_pass_of_every_step_has_a_dropout_of_its_own(tmp_path: Path) -> No
     job.module.register_forward_pre_hook(lambda module, inputs: seeds.append(inputs[1]))
     train(tmp_path, job, **NO_EVALUATION)
     assert len(seeds) == len(set(seeds)) == 18
+
+
+def test_rows_without_a_place_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    job = make_job()
+    train(tmp_path / "all", job, **NO_EVALUATION)
+    assert not caplog.records
+    same = replace(job, plan=replace(job.plan, text_numbers=[(0,)] * NUM_ROWS))
+    train(tmp_path / "few", same, **NO_EVALUATION)
+    assert "17 of 23 rows are left out of the first epoch" in caplog.text
 
 
 def test_every_step_is_logged(tmp_path: Path) -> None:
