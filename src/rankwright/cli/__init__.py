@@ -5,6 +5,8 @@ In: arguments. Out: tables (or JSON with `--json`) on stdout, logs and progress 
 """
 
 import sys
+import warnings
+from typing import Any
 
 
 def main() -> None:
@@ -12,6 +14,7 @@ def main() -> None:
     from rankwright.cli.app import app
     from rankwright.errors import ConfigError, RankwrightError
 
+    warnings.showwarning = _show_warning
     try:
         app()
     except ConfigError as err:
@@ -23,3 +26,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
+
+
+def _show_warning(message: Warning | str, *_place: Any, **_file: Any) -> None:
+    """A warning as a sentence: the line of code that gave it is no use on a command line."""
+    sys.stderr.write(f"warning: {message}\n")

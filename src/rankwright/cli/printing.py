@@ -11,6 +11,12 @@ from typing import Any
 from rankwright.evaluation import Comparison, Evaluation, table_rows
 
 
+MOST_COLUMNS = 8
+
+SHOWN = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10", "ap", "f1", "accuracy", "f1_macro")
+"""Measures of a table that would be too wide with all of them."""
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
@@ -35,12 +41,16 @@ def print_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
 
 
 def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
-    """One table for each task and data set."""
+    """One table for each task and data set; a wide one shows the measures of `SHOWN` only."""
     groups: dict[tuple[str, str], list[Evaluation]] = {}
     for evaluation in evaluations:
         groups.setdefault((evaluation.task, evaluation.dataset), []).append(evaluation)
     for (task, dataset), group in groups.items():
-        print_table(table_rows(group), title=f"{task} on {dataset}")
+        names = list(dict.fromkeys(name for evaluation in group for name in evaluation.measures))
+        shown = names if len(names) <= MOST_COLUMNS else [n for n in names if n in SHOWN or n == group[0].primary]
+        print_table(table_rows(group, shown), title=f"{task} on {dataset}")
+        if len(shown) < len(names):
+            sys.stdout.write(f"({len(names) - len(shown)} more measures with --json)\n")
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:

@@ -34,7 +34,11 @@ def train_verb(
     if dry_run:
         print_json(plan_run(resolved))
         return
-    result = run_config(resolved, watch=terminal_watch())
+    try:
+        result = run_config(resolved, watch=terminal_watch())
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; the same command goes on from the last checkpoint\n")
+        raise
     if as_json:
         print_json(result.summary)
         return
