@@ -206,15 +206,15 @@ class TorchOps:
         return torch.matmul(self.dropout(scores.softmax(-1).to(v.dtype), dropout), v)
 
     def _mask(self, lengths_G: np.ndarray, length: int, q: Tensor, window: int, bias: Tensor | None) -> Tensor | None:
-        """What is added to the scores of a group: bias by head and distance, -inf beyond the window and the text."""
+        """What is added to the scores of a group: bias by head and distance, and what hides beyond window and text."""
         rows = q.shape[2]
         parts = [] if bias is None else [bias[:, :rows, :length].to(q.dtype)]
         if window and length > window:
             distance_LL = np.abs(np.arange(length)[None, :] - np.arange(rows)[:, None])
-            parts.append(_minus_infinity(distance_LL > window, q))
+            parts.append(_hiding(distance_LL > window, q))
         if int(lengths_G.min()) < length:
             padding_GL = np.arange(length)[None, :] >= lengths_G[:, None]
-            parts.append(_minus_infinity(padding_GL, q)[:, None, None, :])
+            parts.append(_hiding(padding_GL, q)[:, None, None, :])
         return sum(parts[1:], start=parts[0]) if parts else None
 
     def layer(self, index: int, x: Tensor, bias: Tensor | None, *, first_only: bool) -> Tensor:
@@ -271,9 +271,14 @@ def _weighted_mean(x_LD: Tensor, skip: int) -> Tensor:
 POOL = {"mean": _mean, "max": _max, "mean_sqrt_len_tokens": _mean_sqrt_len, "weightedmean": _weighted_mean}
 
 
-def _minus_infinity(where: np.ndarray, like: Tensor) -> Tensor:
+def _hiding(where: np.ndarray, like: Tensor) -> Tensor:
+    """Very low scores `where` nothing may be seen.
+
+    They are finite, even where two are added: a padded row whose window has no token would get NaN from infinities, and
+    pass it on to the gradients of all rows.
+    """
     return torch.zeros(where.shape, dtype=like.dtype, device=like.device).masked_fill_(
-        torch.from_numpy(where).to(like.device), -torch.inf
+        torch.from_numpy(where).to(like.device), torch.finfo(like.dtype).min / 4
     )
 
 
