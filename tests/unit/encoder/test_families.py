@@ -1,0 +1,131 @@
+"""config.json of each family to sizes, and what we do not run refused by name."""
+
+from typing import Any
+
+import pytest
+import transformers
+
+from rankwright.encoder.families import FAMILIES, architecture_from_config
+from rankwright.errors import ModelFormatError
+
+SIZES = {
+    "hidden_size": 8,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 11,
+    "max_position_embeddings": 64,
+}
+CONFIGS = {
+    "bert": "BertConfig",
+    "roberta": "RobertaConfig",
+    "xlm-roberta": "XLMRobertaConfig",
+    "camembert": "CamembertConfig",
+    "mpnet": "MPNetConfig",
+    "modernbert": "ModernBertConfig",
+}
+
+
+def config_of(family: str, **changes: Any) -> dict[str, Any]:
+    """config.json with only what it must have."""
+    return {"model_type": family, **SIZES, **changes}
+
+
+def test_every_family_is_tested_here() -> None:
+    assert set(CONFIGS) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sizes_are_read(family: str) -> None:
+    architecture = architecture_from_config(config_of(family))
+    assert architecture.family == family
+    assert (architecture.hidden_size, architecture.num_layers, architecture.num_heads) == (8, 3, 2)
+    assert (architecture.intermediate_size, architecture.vocab_size, architecture.max_positions) == (16, 11, 64)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_config_leaves_out_is_what_transformers_takes(family: str) -> None:
+    """Old checkpoints name only what differs from the defaults, new ones all: both must say the same."""
+    config = getattr(transformers, CONFIGS[family])(**SIZES)
+    full = architecture_from_config(config.to_dict())
+    assert architecture_from_config(config_of(family, pad_token_id=config.pad_token_id)) == full
+
+
+def test_positions_of_roberta_start_at_its_pad_id() -> None:
+    assert architecture_from_config(config_of("roberta", pad_token_id=5)).position_ids_start == 5
+    assert architecture_from_config(config_of("roberta")).position_ids_start == 1
+
+
+def test_positions_of_mpnet_start_at_one_whatever_its_pad_id() -> None:
+    assert architecture_from_config(config_of("mpnet", pad_token_id=5)).position_ids_start == 1
+
+
+def test_positions_of_bert_start_at_zero() -> None:
+    assert architecture_from_config(config_of("bert", pad_token_id=5)).position_ids_start is None
+
+
+def test_dropout_before_the_head_is_the_hidden_one_where_none_is_given() -> None:
+    assert architecture_from_config(config_of("bert", hidden_dropout_prob=0.3)).classifier_dropout == 0.3
+    given = config_of("bert", hidden_dropout_prob=0.3, classifier_dropout=0.0)
+    assert architecture_from_config(given).classifier_dropout == 0.0
+
+
+def test_layers_of_modernbert_are_local_but_every_third() -> None:
+    architecture = architecture_from_config(config_of("modernbert", num_hidden_layers=5, local_attention=10))
+    assert architecture.windows == (0, 5, 5, 0, 5)
+    assert architecture.rotary_bases == (160_000.0, 10_000.0, 10_000.0, 160_000.0, 10_000.0)
+
+
+def test_layer_types_go_over_the_period() -> None:
+    types = ["sliding_attention", "full_attention", "full_attention"]
+    rope = {"full_attention": {"rope_theta": 5.0}, "sliding_attention": {"rope_theta": 7.0, "rope_type": "default"}}
+    architecture = architecture_from_config(config_of("modernbert", layer_types=types, rope_parameters=rope))
+    assert architecture.windows == (64, 0, 0)
+    assert architecture.rotary_bases == (7.0, 5.0, 5.0)
+
+
+def test_an_unknown_family_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(ModelFormatError) as caught:
+        architecture_from_config({"model_type": "gpt2", **SIZES})
+    assert str(caught.value) == (
+        "config.json: model_type 'gpt2' is not a family that rankwright runs. "
+        "Known families: bert, camembert, modernbert, mpnet, roberta, xlm-roberta."
+    )
+
+
+def test_a_config_without_a_family_says_so() -> None:
+    with pytest.raises(ModelFormatError, match="model_type 'None' is not a family"):
+        architecture_from_config(SIZES)
+
+
+def test_missing_sizes_are_all_named() -> None:
+    config = config_of("bert")
+    del config["hidden_size"], config["vocab_size"]
+    with pytest.raises(
+        ModelFormatError, match=r"config\.json: a bert config needs hidden_size, vocab_size, which it lacks\."
+    ):
+        architecture_from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            config_of("bert", position_embedding_type="relative_key"),
+            "config.json: position_embedding_type 'relative_key' is not supported, only 'absolute' is. "
+            "Convert the model, or use sentence-transformers for it.",
+        ),
+        (
+            config_of("modernbert", rope_parameters={"full_attention": {"rope_theta": 1e4, "rope_type": "yarn"}}),
+            "config.json: rope_type ['yarn'] is not supported, only 'default' is.",
+        ),
+        (
+            config_of("modernbert", mlp_bias=True),
+            "config.json: mlp_bias and attention_bias differ, which is not supported.",
+        ),
+    ],
+)
+def test_what_we_do_not_run_is_an_error(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelFormatError) as caught:
+        architecture_from_config(config)
+    assert str(caught.value) == message
