@@ -6,7 +6,7 @@ A new loss needs nothing here; a new kind of row is a class in `batches.py`.
 """
 
 from rankwright.training.batches import LabelledBatches, PositiveBatches, of_embeddings
-from rankwright.training.checkpoints import TrainingState
+from rankwright.training.checkpoints import TrainingState, newest_checkpoint
 from rankwright.training.devices import make_accelerator
 from rankwright.training.loop import Job, run_training
 from rankwright.training.plan import BatchPlan, number_texts
@@ -18,6 +18,7 @@ __all__ = [
     "PositiveBatches",
     "TrainingState",
     "make_accelerator",
+    "newest_checkpoint",
     "number_texts",
     "of_embeddings",
     "run_training",

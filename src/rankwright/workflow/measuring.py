@@ -177,6 +177,7 @@ def measure_scores(score: Score, data: EvaluationData, settings: Settings, *, sy
     Returns:
         Reranking where there are candidates, and classification or similarity of labelled pairs.
     """
+    score = _remembering(score)
     evaluations = []
     retrieval = data.retrieval
     if retrieval is not None:
@@ -302,6 +303,19 @@ class Embedder:
         if new:
             known.update(zip(new, self.model.encode(new, task=task), strict=True))
         return np.stack([known[text] for text in texts])
+
+
+def _remembering(score: Score) -> Score:
+    """The same function, which scores each pair once: both views of labelled pairs ask for the same ones."""
+    known: dict[tuple[str, str], Any] = {}
+
+    def scored(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in known]
+        if new:
+            known.update(zip(new, score(new), strict=True))
+        return np.asarray([known[pair] for pair in pairs])
+
+    return scored
 
 
 def _judged(row: PositivePair) -> list[LabelledPair]:

@@ -116,11 +116,11 @@ def run_config(
         ConfigError: settings that cannot take effect, or a folder that holds another run.
         DataError: rows that cannot be used.
     """
-    # 1. Everything that can be wrong is found here.
-    out = _open_folder(config)
+    # 1. Everything that can be wrong is found here, before anything is written.
     model = base_model(config)
     inputs = read_inputs(config, given or Inputs())
     settings = _settings(config, model)
+    out = _open_folder(config)
     watch.say(f"{model.kind} from {config.model.base}: {inputs.table.size_rows:,} rows of {inputs.table.name}")
 
     # 2. The folder says what will be done before it is done.
@@ -173,6 +173,7 @@ def plan_run(config: RunConfig) -> dict[str, Any]:
     """
     model = base_model(config)
     inputs = read_inputs(config, Inputs())
+    _settings(config, model)
     plan = _batch_plan(config, inputs.table, num_processes=1)
     return {
         "config": config.model_dump(),
@@ -224,9 +225,20 @@ def _settings(config: RunConfig, model: BiEncoder | CrossEncoder) -> Settings:
     dims: tuple[int, ...] = ()
     if isinstance(model, BiEncoder):
         size = model.get_embedding_dimension()
+        _check_dims("loss.matryoshka_dims", config.loss.matryoshka_dims, size, config.model.base)
+        _check_dims("evaluation.dims", config.evaluation.dims, size, config.model.base)
         dims = config.evaluation.dims or tuple(sorted({size, *config.loss.matryoshka_dims}, reverse=True))
     wanted = config.evaluation
     return Settings(measures=wanted.measures, primary=wanted.primary, top_k=wanted.top_k, dims=dims)
+
+
+def _check_dims(key: str, dims: tuple[int, ...], size: int, base: str) -> None:
+    if any(dim > size for dim in dims):
+        fitting = [dim for dim in dims if dim <= size] or [size]
+        raise ConfigError(
+            f"{key} = {list(dims)}: embeddings of {base} have {size} numbers. Remove the larger sizes, as in "
+            f"--set {key}={fitting}."
+        )
 
 
 def _environment(config: RunConfig, device: str) -> dict[str, Any]:
@@ -264,7 +276,7 @@ def _train(
     watch: Watch,
 ) -> "tuple[BatchPlan, TrainingState]":
     """Bind model, rows and loss to the loop, and run it."""
-    from rankwright.training import Job, run_training
+    from rankwright.training import Job, newest_checkpoint, run_training
     from rankwright.workflow.binding import bind_batches, bind_loss
 
     plan = _batch_plan(config, inputs.table, num_processes=accelerator.num_processes)
@@ -285,7 +297,8 @@ def _train(
         primary=_primary_name(settings, inputs, model),
         log=watch.log,
     )
-    watch.say(f"training {plan.num_steps} steps")
+    newest = newest_checkpoint(Path(config.out))
+    watch.say(f"training {plan.num_steps} steps" + (f", from the checkpoint {newest.name}" if newest else ""))
     state = run_training(job, config.training, out=Path(config.out), accelerator=accelerator)
     return plan, state
 
