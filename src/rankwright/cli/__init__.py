@@ -6,7 +6,6 @@ In: arguments. Out: tables (or JSON with `--json`) on stdout, logs and progress 
 
 import sys
 import warnings
-from typing import Any
 
 
 def main() -> None:
@@ -14,7 +13,7 @@ def main() -> None:
     from rankwright.cli.app import app
     from rankwright.errors import ConfigError, RankwrightError
 
-    warnings.showwarning = _show_warning
+    warnings.formatwarning = _warning_line
     try:
         app()
     except ConfigError as err:
@@ -28,6 +27,8 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _show_warning(message: Warning | str, *_place: Any, **_file: Any) -> None:
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """A warning as a sentence: the line of code that gave it is no use on a command line."""
-    sys.stderr.write(f"warning: {message}\n")
+    return f"warning: {message}\n"

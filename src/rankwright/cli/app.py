@@ -31,19 +31,25 @@ MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text or pair at
 Column = Annotated[list[str] | None, typer.Option("--column", help="ROLE=NAME of a column, such as query=sentence1.")]
 
 
-@app.callback()
-def options(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is being done, on stderr.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    """Train, measure, document and run text rankers: bi-encoders that retrieve and cross-encoders that rerank."""
-    import logging
-
-    if version:
+def print_version(wanted: bool) -> None:
+    """Print the version and exit, before a verb is asked for."""
+    if wanted:
         from rankwright import __version__
 
         typer.echo(f"rankwright {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is being done, on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train, measure, document and run text rankers: bi-encoders that retrieve and cross-encoders that rerank."""
+    import logging
+
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger().handlers[0].setLevel(level)  # bm25s sets its own logger to DEBUG
