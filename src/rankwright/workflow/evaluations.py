@@ -96,6 +96,7 @@ def by_system(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
 
 
 def system_names(models: Sequence[str | Path | Model]) -> list[str]:
-    """A short name for each model: its folder's or Hub name, numbered where two are equal."""
-    names = [Path(model).name if isinstance(model, (str, Path)) else model.folder.name for model in models]
+    """A short name for each model: its folder's or Hub name, the run's for RUN/model; numbered where two are equal."""
+    paths = [Path(model) if isinstance(model, (str, Path)) else model.folder for model in models]
+    names = [path.resolve().parent.name if path.name == "model" else path.name for path in paths]
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
