@@ -1,4 +1,4 @@
-"""The gradients of our packed encoder equal those of sentence-transformers 6.2.0's padded one, parameter by parameter."""
+"""The gradients of our packed encoder equal those of sentence-transformers 6.2.0, parameter by parameter."""
 
 from typing import Any
 

@@ -46,7 +46,7 @@ def in_threads(work: Callable[[int], np.ndarray]) -> list[np.ndarray]:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_eight_threads_get_the_embeddings_of_one(tiny: Any, engine: str) -> None:
     folder = tiny.bi_encoder("roberta")
-    texts = [tuple([*random_texts(60, seed=number), *HARD_TEXTS[number::NUM_THREADS]]) for number in range(NUM_THREADS)]
+    texts = [tuple([*random_texts(30, seed=number), *HARD_TEXTS[number::NUM_THREADS]]) for number in range(NUM_THREADS)]
     alone = [our_bi_encoder(folder, engine).encode(list(part)) for part in texts]
     together = our_bi_encoder(folder, engine)  # its engine is made at first use, so by all threads at once
     for round_ in range(3):
@@ -79,13 +79,13 @@ def test_the_tokenizer_is_not_changed_by_use(tiny: Any) -> None:
 
 
 def lora(module: torch.nn.Module, family: str) -> Any:
-    """The module wrapped by LoRA, with both of its matrices drawn (B is zero at first, and hides what A does)."""
+    """The module wrapped by LoRA, with both matrices drawn: peft's B is zero at first, which hides what A does."""
     config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=TARGETS[family], lora_dropout=0.0)
     wrapped = peft.get_peft_model(module, config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
-            if "lora_B" in name:
+            if "lora_" in name:
                 parameter.normal_(0.0, 0.3, generator=generator)
     return wrapped
 
@@ -110,18 +110,19 @@ def test_a_lora_wrapped_model_differs_from_its_base_and_gets_gradients(tiny: Any
 
 
 def test_a_lora_wrapped_cross_encoder_trains(tiny: Any) -> None:
-    model = our_cross_encoder(tiny.cross_encoder("bert"))
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = our_cross_encoder(tiny.cross_encoder("bert", config=no_dropout))
     wrapped = lora(model.trainable(), "bert").train()
     batch, labels = model.tokenize(PAIRS), (torch.arange(len(PAIRS)) % 2).float()
-    optimizer = torch.optim.AdamW([p for p in wrapped.parameters() if p.requires_grad], lr=2e-2)
+    optimizer = torch.optim.AdamW([p for p in wrapped.parameters() if p.requires_grad], lr=1e-2)
     losses = []
-    for step in range(40):
+    for step in range(30):
         loss = binary_cross_entropy(wrapped(batch, step), labels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5]), losses
+    assert losses[-1] < 0.3 * losses[0], losses
 
 
 def test_a_merged_lora_model_computes_what_the_wrapped_one_did(tiny: Any) -> None:
