@@ -53,6 +53,12 @@ def test_commands_of_the_readme_exist(index: int) -> None:
     assert not unknown_commands(blocks("bash")[index])
 
 
+@pytest.mark.parametrize("document", sorted(ROOT.glob("*.md")), ids=lambda path: path.name)
+def test_links_between_the_documents_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
+    assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]
+
+
 def test_readme_has_blocks_to_run() -> None:
     assert blocks("python")
     assert blocks("bash")
