@@ -75,7 +75,8 @@ def evaluate(
         found.append(primary_first(measure_model(model, examined, settings, system=name), settings.primary))
     if references:
         searches = any(isinstance(model, BiEncoder) for model in opened)
-        found += by_system(measure_references(examined, settings, searches=searches))
+        groups = by_system(measure_references(examined, settings, searches=searches))
+        found += [primary_first(group, settings.primary, is_required=False) for group in groups]
     first = found[0][0]
     comparisons = [compare(first, other) for group in found[1:] if (other := matching(first, group)) is not None]
     return Evaluations([evaluation for group in found for evaluation in group], comparisons)

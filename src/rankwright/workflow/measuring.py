@@ -229,23 +229,24 @@ def measure_references(data: EvaluationData, settings: Settings, *, searches: bo
     return references
 
 
-def primary_first(evaluations: list[Evaluation], primary: str | None) -> list[Evaluation]:
+def primary_first(evaluations: list[Evaluation], primary: str | None, *, is_required: bool = True) -> list[Evaluation]:
     """The evaluation that has the primary measure first, and that measure as its primary.
 
     Args:
         evaluations: of one system.
         primary: a measure, or None for the first evaluation's own.
+        is_required: whether one of them must have it; "the longer text wins" ranks nothing, and need not.
 
     Returns:
         The same evaluations.
 
     Raises:
-        ConfigError: no evaluation has that measure.
+        ConfigError: no evaluation has that measure, and one must.
     """
     if primary is None:
         return evaluations
     having = [e for e in evaluations if primary in e.measures]
-    if not having:
+    if not having and is_required:
         known = ", ".join(dict.fromkeys(name for e in evaluations for name in e.measures))
         raise ConfigError(f"primary measure {primary!r} is not among those of this data: {known}.")
     rest = [e for e in evaluations if e not in having]

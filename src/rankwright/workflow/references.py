@@ -44,8 +44,11 @@ def reference_evaluations(
         found = measure_model(model, data, settings, system=UNTRAINED)
         found += _encoder_alone(model, data, replace(settings, dims=()))
     found += measure_references(data, settings, searches=searches)
-    groups = by_system(found)
-    return [evaluation for group in groups for evaluation in primary_first(group, settings.primary)]
+    ordered = [
+        primary_first(group, settings.primary, is_required=i == 0)  # the first is the model itself
+        for i, group in enumerate(by_system(found))
+    ]
+    return [evaluation for group in ordered for evaluation in group]
 
 
 def best_reference(trained: Evaluation, references: Sequence[Evaluation], base: ModelSpec) -> Evaluation | None:

@@ -11,7 +11,10 @@ from rankwright.cli import main
 from rankwright.config import RunConfig, read_config
 from rankwright.data import read_pairs
 from rankwright.errors import ConfigError
+from rankwright.models import CrossEncoder
+from rankwright.workflow.evaluations import evaluate
 from rankwright.workflow.measuring import Settings, evaluation_data_of, measure_scores
+from rankwright.workflow.references import reference_evaluations
 from rankwright.workflow.runs import plan_run, run_config
 from tests.conftest import TinyModels
 
@@ -56,6 +59,19 @@ def test_pairs_are_scored_once_for_both_views() -> None:
     assert [evaluation.task for evaluation in found] == ["reranking", "classification"]
     assert found[0].measures["mrr@10"] == 1.0
     assert sorted(asked) == sorted((row["query"], row["document"]) for row in rows)
+
+
+@pytest.mark.parametrize("primary", ["accuracy", "ndcg@10"])
+def test_the_primary_measure_is_that_of_all_that_have_it(tiny: TinyModels, primary: str) -> None:
+    """Also of the references; the longer text ranks nothing, so it has no ndcg@10 and is left as it is."""
+    rows = [{"query": f"q{i // 2}", "document": f"d{i}" + "!" * (i % 3), "label": i % 2} for i in range(12)]
+    model = CrossEncoder(tiny.cross_encoder("bert"))
+    settings = Settings(primary=primary)
+    data = evaluation_data_of(read_pairs(rows))
+    measured = evaluate([model], data, settings=settings).evaluations
+    for evaluation in [*measured, *reference_evaluations(model, data, settings)]:
+        assert (evaluation.primary == primary) == (primary in evaluation.measures)
+    assert {"BM25", "longer text"} <= {evaluation.system for evaluation in measured}
 
 
 def test_a_warning_on_the_command_line_is_a_sentence(
