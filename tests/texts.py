@@ -66,7 +66,7 @@ HARD_TEXTS = (
 )
 """Singles: empty, white space, scripts, marks, controls, literal special tokens, 10,000 characters."""
 
-QUERY = "Which document answers the question? Który dokument odpowiada na pytanie?"
+QUERY = "Which document answers the question? Które zdanie odpowiada na pytanie?"
 
 HARD_PAIRS = (
     *((QUERY, text) for text in HARD_TEXTS),
