@@ -10,7 +10,6 @@ from typing import Any
 
 from rankwright.evaluation import Comparison, Evaluation, table_rows
 
-
 MOST_COLUMNS = 8
 
 SHOWN = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10", "ap", "f1", "accuracy", "f1_macro")

@@ -42,9 +42,14 @@ class BiEncoder(Model):
         prompts: prompts by name, added to the checkpoint's.
         default_prompt_name: the prompt of `encode` when it is given none.
         trust_remote_code: accepted for ST's sake; no code of a checkpoint is ever run.
-        revision, cache_folder, token, local_files_only: where and what to look for on the Hub.
-        similarity_fn_name, backend, model_kwargs, tokenizer_kwargs: ST's names for `similarity`, `engine`, `dtype` and
-            `max_length`.
+        revision: commit, tag or branch of a Hub name.
+        cache_folder: where Hub files are kept; None: the Hub's own cache.
+        token: for private models; None: the one that the Hub's login stored.
+        local_files_only: look for nothing on the Hub.
+        similarity_fn_name: ST's name of `similarity`.
+        backend: ST's name of `engine`.
+        model_kwargs: ST's place for `dtype` (or `torch_dtype`).
+        tokenizer_kwargs: ST's place for `max_length` (as `model_max_length`).
 
     Raises:
         HubError: no such name.
@@ -281,5 +286,5 @@ def _like(example: Any, values: np.ndarray) -> Any:
     if hasattr(example, "detach"):
         import torch
 
-        return torch.from_numpy(values).to(example.device)
-    return values
+        return torch.from_numpy(values.astype(np.float32)).to(example.device)
+    return values.astype(np.float32)

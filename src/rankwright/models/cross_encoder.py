@@ -36,9 +36,15 @@ class CrossEncoder(Model):
         prompts: prompts by name, added to the checkpoint's.
         default_prompt_name: the prompt of `predict` when it is given none.
         trust_remote_code: accepted for ST's sake; no code of a checkpoint is ever run.
-        revision, cache_folder, token, local_files_only: where and what to look for on the Hub.
-        activation_fn, default_activation_function, backend, model_kwargs, tokenizer_kwargs: ST's names for
-            `activation`, `engine`, `dtype` and `max_length`.
+        revision: commit, tag or branch of a Hub name.
+        cache_folder: where Hub files are kept; None: the Hub's own cache.
+        token: for private models; None: the one that the Hub's login stored.
+        local_files_only: look for nothing on the Hub.
+        activation_fn: ST's name of `activation`.
+        default_activation_function: ST's old name of `activation`.
+        backend: ST's name of `engine`.
+        model_kwargs: ST's place for `dtype` (or `torch_dtype`).
+        tokenizer_kwargs: ST's place for `max_length` (as `model_max_length`).
 
     Raises:
         HubError: no such name.
@@ -76,6 +82,7 @@ class CrossEncoder(Model):
         model_kwargs: Mapping[str, Any] | None = None,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        # pylint: disable=duplicate-code  # both constructors name every argument, and mean the same by it
         wishes = Wishes(
             kind="cross-encoder",
             num_labels=num_labels,

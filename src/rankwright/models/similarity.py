@@ -20,7 +20,7 @@ def _euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Through dot products, in float64: float32 would lose the distance of texts that are nearly the same."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     squares = (a * a).sum(-1)[:, None] + (b * b).sum(-1)[None, :] - 2 * (a @ b.T)
-    return (-np.sqrt(np.maximum(squares, 0))).astype(np.float32)
+    return np.asarray(-np.sqrt(np.maximum(squares, 0)))
 
 
 def _manhattan(a: np.ndarray, b: np.ndarray) -> np.ndarray:

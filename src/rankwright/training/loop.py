@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -108,6 +108,10 @@ def run_training(  # noqa: C901  (a recipe is better whole)
         micro_batches = plan.micro_batches(step, rank=rank, world_size=num_processes)
         return [(micro_batch, *job.make_batch(micro_batch.rows_B)) for micro_batch in micro_batches]
 
+    def forward(tokens: TokenBatch, seed: int) -> Tensor:
+        with autocast(dtype, device):
+            return cast(Tensor, model(tokens, seed))
+
     def write(facts: Mapping[str, object]) -> None:
         if metrics:
             time_s = state.training_time_s + state.evaluation_time_s
@@ -133,8 +137,7 @@ def run_training(  # noqa: C901  (a recipe is better whole)
             sums = torch.zeros(2, device=device, dtype=torch.float64)  # of loss and tokens, over all processes
             for i, (micro_batch, tokens, targets) in enumerate(passes, start=1):
                 with accelerator.no_sync(model) if i < len(passes) else nullcontext():
-                    with autocast(dtype, device):
-                        outputs = model(tokens, dropout_seed(settings.seed, step, micro_batch.number))
+                    outputs = forward(tokens, dropout_seed(settings.seed, step, micro_batch.number))
                     targets = targets.to(device) if isinstance(targets, Tensor) else targets
                     loss = job.loss(outputs.float(), targets) * micro_batch.share
                     accelerator.backward(loss * num_processes)

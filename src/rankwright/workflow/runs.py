@@ -55,6 +55,16 @@ UNWATCHED = Watch()
 """Sentences go to the log at level INFO; rows are only in metrics.jsonl."""
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from: its config, the base, the data, and what is measured."""
+
+    config: RunConfig
+    model: BiEncoder | CrossEncoder
+    inputs: Inputs
+    settings: Settings
+
+
 def train(
     model: str | Path,
     data: Any,
@@ -137,7 +147,8 @@ def run_config(
 
     # 4. Train.
     module = model.trainable()
-    plan, state = _train(module, model, config, inputs, settings, accelerator=accelerator, loss=loss, watch=watch)
+    start = Start(config, model, inputs, settings)
+    plan, state = _train(module, start, accelerator=accelerator, loss=loss, watch=watch)
 
     # 5. Measure what was trained, and say how it compares.
     watch.say("measuring the trained model")
@@ -265,17 +276,10 @@ def _references(
 
 
 def _train(
-    module: Any,
-    model: BiEncoder | CrossEncoder,
-    config: RunConfig,
-    inputs: Inputs,
-    settings: Settings,
-    *,
-    accelerator: Any,
-    loss: Callable[..., Any] | None,
-    watch: Watch,
+    module: Any, start: Start, *, accelerator: Any, loss: Callable[..., Any] | None, watch: Watch
 ) -> "tuple[BatchPlan, TrainingState]":
     """Bind model, rows and loss to the loop, and run it."""
+    config, model, inputs, settings = start.config, start.model, start.inputs, start.settings
     from rankwright.training import Job, newest_checkpoint, run_training
     from rankwright.workflow.binding import bind_batches, bind_loss
 
