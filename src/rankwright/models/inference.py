@@ -91,7 +91,7 @@ def _tokenised(
     def tokenise(start: int) -> tuple[TokenBatch, Truncation]:
         return tokenizer.batch(texts[start : start + CHUNK_TEXTS], prompt=prompt, pools_prompt=pools_prompt)
 
-    if len(starts) == 1:
+    if len(starts) <= 1:
         yield 0, tokenise(0)
         return
     with ThreadPoolExecutor(1) as pool:

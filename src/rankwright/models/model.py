@@ -63,6 +63,7 @@ class Model(ABC):
         """
         twin = copy(self)
         twin.checkpoint = self.checkpoint.with_parameters(parameters)
+        twin.prompts = dict(self.prompts)
         return twin
 
     def save(self, folder: str | Path, tensors: Mapping[str, np.ndarray] | None = None) -> None:
