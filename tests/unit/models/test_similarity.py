@@ -1,0 +1,155 @@
+"""Similarities of vectors and smaller types, by hand-made values."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rankwright import BiEncoder
+from rankwright.errors import ConfigError, ShapeError
+from rankwright.models.activations import ACTIVATIONS, activation_path, apply_activation, sigmoid, softmax
+from rankwright.models.precision import PRECISIONS, quantize
+from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
+
+A = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
+B = np.array([[4.0, 3.0], [0.0, -2.0], [3.0, 4.0]], np.float32)
+EXPECTED = {
+    "cosine": [[0.96, -0.8, 1.0], [0.8, 0.0, 0.6]],
+    "dot": [[24.0, -8.0, 25.0], [4.0, 0.0, 3.0]],
+    "euclidean": [[-(2**0.5), -(45**0.5), 0.0], [-(18**0.5), -(5**0.5), -(20**0.5)]],
+    "manhattan": [[-2.0, -9.0, 0.0], [-6.0, -3.0, -6.0]],
+}
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_values_by_hand(name: str) -> None:
+    np.testing.assert_allclose(SIMILARITIES[name](A, B), EXPECTED[name], atol=1e-6)
+    np.testing.assert_allclose(PAIRWISE[name](A, B[:2]), np.diag(np.array(EXPECTED[name])[:, :2]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_no_rows_give_no_values(name: str) -> None:
+    assert SIMILARITIES[name](A[:0], B).shape == (0, 3)
+    assert SIMILARITIES[name](A, B[:0]).shape == (2, 0)
+    assert PAIRWISE[name](A[:0], B[:0]).shape == (0,)
+
+
+def test_the_null_vector_has_no_direction() -> None:
+    assert unit(np.zeros((1, 3))).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_an_unknown_similarity_is_an_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_similarity("cos")
+    assert str(caught.value) == "similarity='cos': expected one of cosine, dot, euclidean, manhattan."
+
+
+@pytest.mark.parametrize("given", [A, A.tolist(), torch.from_numpy(A), list(torch.from_numpy(A)), list(A)], ids=type)
+def test_rows_come_in_many_forms(given: Any) -> None:
+    np.testing.assert_array_equal(rows_of(given), A)
+
+
+def test_one_vector_is_one_row_and_three_axes_are_an_error() -> None:
+    assert rows_of(A[0]).shape == rows_of(torch.from_numpy(A[0])).shape == (1, 2)
+    with pytest.raises(ShapeError, match="embeddings have 3 axes, expected a vector or a matrix"):
+        rows_of(A[None])
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_a_model_compares_by_its_own_similarity(tiny: Any, name: str) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), similarity=name)
+    np.testing.assert_allclose(model.similarity(A, B), EXPECTED[name], atol=1e-6)
+    np.testing.assert_allclose(model.similarity_pairwise(A, A), np.diag(SIMILARITIES[name](A, A)), atol=1e-6)
+    assert model.similarity(A[0], B[0]).shape == (1, 1)
+    tensor = model.similarity(torch.from_numpy(A), torch.from_numpy(B))
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_allclose(tensor.numpy(), EXPECTED[name], atol=1e-6)
+
+
+def test_bits_are_the_signs_eight_to_a_byte() -> None:
+    rows = np.array([[1, -1, 1, 1, 0, -1, 1, -1], [-1] * 8], np.float32)
+    assert quantize(rows, "ubinary").tolist() == [[0b10110010], [0]]
+    assert quantize(rows, "binary").tolist() == [[0b10110010 - 128], [-128]]
+    assert quantize(rows, "binary").dtype == np.int8
+    assert quantize(rows, "float32") is rows
+
+
+def test_levels_are_between_the_smallest_and_largest_value() -> None:
+    rows = np.array([[0.0, 5.0], [255.0, 5.0], [127.6, 5.0]], np.float32)
+    assert quantize(rows, "uint8").tolist() == [[0, 0], [255, 0], [127, 0]]  # a dimension without spread is level 0
+    assert quantize(rows, "int8")[:, 0].tolist() == [-128, 127, -1]
+    ranges = np.array([[0.0, 0.0], [510.0, 10.0]])
+    assert quantize(rows, "uint8", ranges_2E=ranges).tolist() == [[0, 127], [127, 127], [63, 127]]
+
+
+def test_values_beyond_the_given_ranges_are_the_last_levels() -> None:
+    rows = np.array([[-9.0, 9.0]], np.float32)
+    assert quantize(rows, "uint8", ranges_2E=np.array([[0.0, 0.0], [1.0, 1.0]])).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_a_range_of_one_text_is_an_error(precision: str) -> None:
+    with pytest.raises(ConfigError, match=rf"precision='{precision}' for 1 text needs ranges=\(2, size\)"):
+        quantize(A[:1], precision)
+
+
+def test_an_unknown_precision_is_an_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        quantize(A, "int4")
+    assert str(caught.value) == "precision='int4': expected one of float32, int8, uint8, binary, ubinary."
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_encode_gives_each_precision(tiny: Any, precision: str) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
+    texts = ["one text", "another text", "a third"]
+    rows = model.encode(texts)
+    ranges = np.stack([rows.min(0), rows.max(0)])
+    np.testing.assert_array_equal(model.encode(texts, precision=precision), quantize(rows, precision))
+    one = model.encode(texts[0], precision=precision, ranges=ranges)
+    np.testing.assert_array_equal(one, quantize(rows[:1], precision, ranges_2E=ranges)[0])
+
+
+def test_large_logits_do_not_overflow() -> None:
+    with np.errstate(all="raise", under="ignore"):
+        assert sigmoid(np.array([-1000.0, 0.0, 1000.0], np.float32)).tolist() == [0.0, 0.5, 1.0]
+        assert softmax(np.array([[1000.0, 1000.0], [-1000.0, 1000.0]], np.float32)).tolist() == [[0.5, 0.5], [0.0, 1.0]]
+
+
+LOGITS = np.array([[-2.0, 0.5], [3.0, -0.1]], np.float32)
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, "GELU", "Softplus"])
+def test_a_name_a_path_and_a_module_give_what_torch_gives(name: str) -> None:
+    module = getattr(torch.nn, name)()
+    expected = module(torch.from_numpy(LOGITS)).numpy()
+    path = activation_path(module)
+    forms = [module, path] + ([name, name.lower()] if name in ACTIVATIONS else [])
+    for form in forms:
+        np.testing.assert_allclose(apply_activation(form, LOGITS), expected, rtol=1e-6, atol=1e-7, err_msg=str(form))
+
+
+def test_functions_of_arrays_and_of_tensors_are_called() -> None:
+    np.testing.assert_array_equal(apply_activation(lambda x: x * 2, LOGITS), LOGITS * 2)
+    np.testing.assert_allclose(apply_activation(torch.sigmoid, LOGITS), sigmoid(LOGITS), rtol=1e-6)
+    assert apply_activation(lambda x: x.astype(np.float64), LOGITS).dtype == np.float32
+
+
+def test_names_are_stored_as_paths_of_torch() -> None:
+    assert activation_path("sigmoid") == "torch.nn.modules.activation.Sigmoid"
+    assert activation_path("Identity") == "torch.nn.modules.linear.Identity"
+    assert activation_path(torch.nn.GELU()) == "torch.nn.modules.activation.GELU"
+    assert activation_path("torch.nn.modules.activation.Tanh") == "torch.nn.modules.activation.Tanh"
+
+
+def test_a_function_without_a_path_cannot_be_stored() -> None:
+    with pytest.raises(ConfigError, match=r"cannot be stored in a checkpoint: pass a torch\.nn module or its path"):
+        activation_path(lambda x: x)
+
+
+def test_an_unknown_activation_stops_the_model(tiny: Any) -> None:
+    from rankwright import CrossEncoder
+
+    with pytest.raises(ValueError, match="unknown activation 'sigmiod': expected one of"):
+        CrossEncoder(tiny.cross_encoder("bert"), activation="sigmiod")
