@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rankwright.card.markdown import interval, number, plain, table
 from rankwright.card.run_folder import RunFolder
 from rankwright.errors import DataError
-from rankwright.evaluation.comparison import Comparison
+from rankwright.evaluation.comparison import Comparison, stronger
 from rankwright.evaluation.report import Evaluation
 
 TASK_NAMES = {
@@ -64,6 +64,7 @@ class Headline:
     comparison: Comparison
     group: Measured
     table: str
+    stronger: tuple[Comparison, ...] = ()
 
     @property
     def size(self) -> str:
@@ -132,6 +133,13 @@ def headline(run: RunFolder) -> Headline | None:
                     comparison=comparison,
                     group=group,
                     table=_headline_table(comparison, model, systems),
+                    stronger=tuple(
+                        stronger(
+                            model,
+                            [one for one in systems if one.system not in (UNTRAINED, comparison.reference)],
+                            measure=comparison.measure,
+                        )
+                    ),
                 )
     raise DataError(
         f"{place}: key 'comparison.value': {comparison.measure} = {comparison.value} is in no "

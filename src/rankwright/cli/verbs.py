@@ -22,9 +22,11 @@ def train_verb(
     as_json: bool,
 ) -> None:
     """Train, and print the measured result."""
-    from rankwright.cli.printing import comparison_line, print_evaluations, print_json
+    from rankwright.cli.printing import comparison_line, print_comparisons, print_evaluations, print_json
     from rankwright.cli.progress import terminal_watch
     from rankwright.config import read_config
+    from rankwright.evaluation.comparison import stronger
+    from rankwright.workflow.references import UNTRAINED
     from rankwright.workflow.runs import plan_run, run_config
 
     given = {key: value for key, value in flags.items() if value is not None}
@@ -43,8 +45,10 @@ def train_verb(
         print_json(result.summary)
         return
     print_evaluations([*result.references, *result.trained])
-    if result.summary.get("comparison"):
-        sys.stdout.write(comparison_line(result.summary["comparison"]) + "\n")
+    if verdict := result.summary.get("comparison"):
+        sys.stdout.write(comparison_line(verdict) + "\n")
+        rivals = [r for r in result.references if r.system not in (UNTRAINED, verdict["reference"])]
+        print_comparisons(stronger(result.trained[0], rivals))
     sys.stdout.write(f"model and card: {result.folder / 'model'}\n")
 
 

@@ -111,6 +111,26 @@ def compare(evaluation: Evaluation, reference: Evaluation, *, measure: str | Non
     )
 
 
+def stronger(evaluation: Evaluation, others: Sequence[Evaluation], *, measure: str | None = None) -> list[Comparison]:
+    """Those systems that are shown to be better, the strongest first.
+
+    Args:
+        evaluation: the system in question.
+        others: systems, whatever they were measured on; those of other data, tasks, measures or sizes are passed over.
+        measure: None: the primary measure of `evaluation`.
+
+    Returns:
+        The comparisons, all with the verdict "worse".
+    """
+    measure = measure or evaluation.primary
+    same = [
+        o for o in others if (o.task, o.dataset) == (evaluation.task, evaluation.dataset) and measure in o.intervals
+    ]
+    rivals = [o for o in same if o.dim in (evaluation.dim, None) and o.measures[measure] > evaluation.measures[measure]]
+    found = [compare(evaluation, rival, measure=measure) for rival in rivals]
+    return sorted((c for c in found if c.verdict == "worse"), key=lambda c: -c.reference_value)
+
+
 def _columns(evaluation: Evaluation, query_ids: Sequence[str]) -> dict[str, np.ndarray]:
     """What is kept of each query, in the order of `query_ids`."""
     place = {query_id: at for at, query_id in enumerate(evaluation.query_ids)}

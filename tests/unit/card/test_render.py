@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from rankwright.card import render_card, write_card
 from rankwright.errors import DataError
+from rankwright.evaluation import compare, write_evaluations
+from rankwright.evaluation.report import evaluation_of_queries
 from tests.golden_text import assert_golden
 from tests.run_folders import ENERGY, make_reranker, make_retriever
 
@@ -232,3 +235,28 @@ def test_the_template_of_the_config_is_used(tmp_path: Path) -> None:
     config = make_retriever(tmp_path) / "config.toml"
     config.write_text(config.read_text(encoding="utf-8") + f'template = "{template}"\n', encoding="utf-8")
     assert render_card(tmp_path) == "mmlw-roberta-base-dyk | 40"
+
+
+def test_a_reference_beside_that_of_the_verdict_that_is_better_is_named_in_the_warning(tmp_path: Path) -> None:
+    folder, drawn = make_retriever(tmp_path), np.random.default_rng(0).uniform(0.2, 0.6, 40)
+    trained, base, bm25 = (
+        evaluation_of_queries(
+            [f"q{i}" for i in range(40)],
+            {"ndcg@10": drawn + gain},
+            task="retrieval",
+            dataset="dyk",
+            system=system,
+            parameters={},
+        )
+        for system, gain in (("model", 0.1), ("base", 0.0), ("BM25", 0.3))
+    )
+    write_evaluations(folder / "evaluations" / "trained.json", [trained])
+    write_evaluations(folder / "evaluations" / "references.json", [base, bm25])
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary["comparison"] = compare(trained, base).to_json()
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    top = render_card(folder).split("## Model details")[0]
+    assert "> [!WARNING]\n> **Better than the base.**" in top
+    assert re.search(
+        r"> \*\*BM25 is better than this model:\*\* it has 0\.\d{4}, so this model differs .* -0\.2000", top
+    )

@@ -7,6 +7,7 @@ import pytest
 
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import Evaluation, compare, evaluate_classification, evaluate_similarity
+from rankwright.evaluation.comparison import stronger
 from rankwright.evaluation.report import evaluation_of_queries
 
 
@@ -124,3 +125,13 @@ def test_what_cannot_be_compared_is_said() -> None:
     )
     with pytest.raises(DataError, match="measured on different labels"):
         compare(one, other)
+
+
+def test_stronger_systems_are_those_shown_better_at_the_same_size_the_strongest_first() -> None:
+    ours = replace(of_queries(BASE), dim=64)
+    good, best = of_queries(BASE + 0.1, "good"), of_queries(BASE + 0.2, "best")
+    noisy = of_queries(BASE + 0.01 + RANDOM.normal(0, 0.2, 60), "noisy")
+    elsewhere = [replace(best, dataset="other"), replace(best, dim=128), of_queries(BASE - 0.1, "weak")]
+    found = stronger(ours, [good, noisy, best, *elsewhere])
+    assert [(c.reference, c.verdict) for c in found] == [("best", "worse"), ("good", "worse")]
+    assert stronger(best, [ours, good]) == []
