@@ -23,11 +23,12 @@ def statistics_table(dataset: DatasetFacts) -> str:
 
 
 def samples_table(dataset: DatasetFacts) -> str:
-    """The sample rows, or "" where the run keeps its texts to itself."""
+    """The sample rows, without columns that no sample has (ids), or "" where the run keeps its texts to itself."""
     if not dataset.samples:
         return ""
-    rows = [[code(row[column]) if column in row else "-" for column in dataset.columns] for row in dataset.samples]
-    return table([plain(column) for column in dataset.columns], rows)
+    columns = [column for column in dataset.columns if any(column in row for row in dataset.samples)]
+    rows = [[code(row[column]) if column in row else "-" for column in columns] for row in dataset.samples]
+    return table([plain(column) for column in columns], rows)
 
 
 def truncation_sentence(dataset: DatasetFacts, max_length: int) -> str:

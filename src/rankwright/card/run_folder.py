@@ -103,7 +103,7 @@ class RankingUsage(Facts):
     query: str
     documents: tuple[str, ...]
     scores: tuple[tuple[float, ...], ...]
-    truth: tuple[float, ...] | None = None
+    truth: tuple[float | None, ...] | None = None
 
     @field_validator("scores", mode="before")
     @classmethod

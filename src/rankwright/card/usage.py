@@ -53,9 +53,14 @@ def ranking_table(run: RunFolder) -> str:
     rows = []
     for rank, i in enumerate(_order(usage), start=1):
         text = plain(usage.documents[i], MAX_TABLE_TEXT) if run.shows_texts else f"document {i} (not shown)"
-        label = [number(usage.truth[i])] if usage.truth else []
+        label = [_label(usage.truth[i])] if usage.truth else []
         rows.append([str(rank), number(usage.scores[i][0]), *label, text])
     return table(["Rank", "Score", *(["Label"] if usage.truth else []), "Document"], rows)
+
+
+def _label(value: float | None) -> str:
+    """A label as people gave it; "-" where nobody did."""
+    return "-" if value is None else f"{value:g}"
 
 
 def pairs_of(run: RunFolder) -> list[list[str]]:

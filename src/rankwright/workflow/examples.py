@@ -3,7 +3,7 @@
 In: a model and its evaluation data. Out: the "usage" block of summary.json.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ def usage_example(model: BiEncoder | CrossEncoder, data: EvaluationData) -> dict
         data: what it was measured on.
 
     Returns:
-        {"query", "documents", "scores", "truth"}, or None where the data has no query with documents.
+        {"query", "documents", "scores", "truth"}, with the truth None of a document that nobody judged; or None where
+        the data has no query with documents.
     """
     chosen = _from_retrieval(data.retrieval) if data.retrieval is not None else _from_pairs(data.labelled)
     if chosen is None:
@@ -40,7 +41,7 @@ def usage_example(model: BiEncoder | CrossEncoder, data: EvaluationData) -> dict
     return {"query": query, "documents": documents, "scores": np.asarray(scores).tolist(), "truth": truth}
 
 
-def _from_retrieval(retrieval: RetrievalSet) -> tuple[str, list[str], list[float]] | None:
+def _from_retrieval(retrieval: RetrievalSet) -> tuple[str, list[str], Sequence[float | None]] | None:
     """The first judged query whose relevant document is short, beside judged and other documents."""
     best: tuple[int, str, list[str]] | None = None
     for query_id, judged in retrieval.qrels.items():
@@ -57,7 +58,7 @@ def _from_retrieval(retrieval: RetrievalSet) -> tuple[str, list[str], list[float
     if best is None:
         return None
     _, query_id, ids = best
-    grades = [float(retrieval.qrels[query_id].get(i, 0.0)) for i in ids]
+    grades = [retrieval.qrels[query_id].get(i) for i in ids]
     return retrieval.queries[query_id], [retrieval.documents[i] for i in ids], grades
 
 
@@ -68,7 +69,7 @@ def _spread(ids: list[str], taken: Iterable[str]) -> list[str]:
     return [i for i in ids[step // 2 :: step] if i not in known]
 
 
-def _from_pairs(pairs: list[LabelledPair]) -> tuple[str, list[str], list[float]] | None:
+def _from_pairs(pairs: list[LabelledPair]) -> tuple[str, list[str], Sequence[float | None]] | None:
     """The first query with both high and low labels, else the first query."""
     groups: dict[str, list[LabelledPair]] = {}
     for pair in pairs:

@@ -110,7 +110,7 @@ def test_private_texts_are_nowhere_on_the_card(tmp_path: Path, make: Maker) -> N
 
 def test_a_private_reranker_still_shows_the_scores_of_its_real_query(tmp_path: Path) -> None:
     card = render_card(_private(make_reranker(tmp_path)))
-    assert "| 1 | 0.9812 | 1.0000 | document 0 (not shown) |" in card
+    assert "| 1 | 0.9812 | 1 | document 0 (not shown) |" in card
 
 
 def test_energy_is_shown_where_it_was_measured(tmp_path: Path) -> None:
@@ -260,3 +260,15 @@ def test_a_reference_beside_that_of_the_verdict_that_is_better_is_named_in_the_w
     assert re.search(
         r"> \*\*BM25 is better than this model:\*\* it has 0\.\d{4}, so this model differs .* -0\.2000", top
     )
+
+
+def test_labels_that_nobody_gave_and_columns_that_no_sample_has_are_not_made_up(tmp_path: Path) -> None:
+    changes = {
+        "summary.json:usage.truth": [1.0, None, 0.5],
+        "data.json:train.columns": ["query", "document", "label", "qid"],
+        "data.json:train.samples": [{"query": "q", "document": "d", "label": 1.0}],
+    }
+    card = render_card(make_reranker(tmp_path, changes=changes))
+    shown = re.findall(r"^\| (\d) \| \d\.\d{4} \| (\S+) \|", card, flags=re.MULTILINE)
+    assert {label for _, label in shown} == {"1", "-", "0.5"}
+    assert "| query | document | label |\n" in card and "| qid |" not in card
