@@ -116,6 +116,8 @@ def _write_files(folder: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray
         save_file(group, folder / path / "model.safetensors", metadata={"format": "pt"})
     dtypes = {str(tensor.dtype) for tensor in groups[""].values() if tensor.dtype.kind == "f"}
     _write_json(folder / "config.json", _model_config(spec, dtype=dtypes.pop() if len(dtypes) == 1 else "float32"))
+    for path in groups:  # safetensors lets nobody but the owner read its files
+        (folder / path / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
     _write_json(folder / "config_sentence_transformers.json", _settings(spec))
     _write_json(folder / "sentence_bert_config.json", _transformer_config(spec))
     entries = [("", "Transformer"), *((path, type(m).__name__) for path, m in zip(paths, spec.modules, strict=True))]

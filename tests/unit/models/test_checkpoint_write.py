@@ -165,6 +165,13 @@ def test_tokenizer_is_copied_with_the_maximum_length(source: Path, tmp_path: Pat
     assert (saved / "vocab.txt").read_bytes() == (source / "vocab.txt").read_bytes()
 
 
+def test_weights_are_readable_by_whom_the_other_files_are(source: Path, tmp_path: Path) -> None:
+    spec = _bi_encoder(source, modules=(Pooling(), Dense("2_Dense", 8, 4)))
+    write_checkpoint(tmp_path / "model", spec, TENSORS | DENSE, source=source)
+    modes = {path.stat().st_mode for path in (tmp_path / "model").rglob("*.*") if path.is_file()}
+    assert len(modes) == 1
+
+
 def test_card_is_written_as_utf8(source: Path, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "saved", _bi_encoder(source), TENSORS, source=source, readme="# Zażółć 😀")
     assert (tmp_path / "saved" / "README.md").read_text(encoding="utf-8") == "# Zażółć 😀"
