@@ -219,6 +219,11 @@ class CardConfig(BaseModel):
         default=True, description="Whether three rows of the data are shown; false where texts are private."
     )
     template: str | None = Field(default=None, description="File of a Jinja template; none: our own.")
+    country: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{3}$",
+        description="ISO code of the country whose electricity is used, such as 'POL'; none: energy is not measured.",
+    )
 
 
 class RunConfig(BaseModel):

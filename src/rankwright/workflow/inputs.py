@@ -10,9 +10,11 @@ from typing import Any
 
 from rankwright.config import RunConfig
 from rankwright.data import PairTable, labelled_to_positive, read_pairs
+from rankwright.encoder.parameters import match_parameters
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.models.checkpoint_read import read_weights
 from rankwright.records import LabelledPair, PositivePair
 from rankwright.workflow.measuring import EvaluationData, evaluation_data_of, read_evaluation_data
 
@@ -60,7 +62,8 @@ def base_model(config: RunConfig) -> BiEncoder | CrossEncoder:
     if config.kind == "cross-encoder":
         if wanted.pooling is not None or wanted.truncate_dim is not None:
             raise ConfigError("pooling and truncate_dim in [model] have no effect on a cross-encoder. Remove them.")
-        return CrossEncoder(wanted.base, num_labels=wanted.num_labels, activation=wanted.activation, **where)
+        reranker = CrossEncoder(wanted.base, num_labels=wanted.num_labels, activation=wanted.activation, **where)
+        return _with_new_head(reranker, config.training.seed) if reranker.spec.head_is_new else reranker
     if wanted.num_labels is not None or wanted.activation is not None:
         raise ConfigError("num_labels and activation in [model] have no effect on a bi-encoder. Remove them.")
     model = BiEncoder(wanted.base, truncate_dim=wanted.truncate_dim, **where)
@@ -142,6 +145,12 @@ def _label_range(config: RunConfig) -> tuple[float, float] | None:
     if config.loss.name == "cross_entropy" and config.model.num_labels is not None:
         return (0.0, config.model.num_labels - 1.0)
     return None
+
+
+def _with_new_head(model: CrossEncoder, seed: int) -> CrossEncoder:
+    """The model with its new head drawn from the seed of the run."""
+    spec = model.checkpoint.spec
+    return model.with_parameters(match_parameters(spec, read_weights(model.folder, spec), seed=seed))
 
 
 def _with_pooling(model: BiEncoder, mode: str) -> BiEncoder:

@@ -3,6 +3,7 @@
 In: `RunConfig`. Does: read, check, measure the references, train, measure the result, write the card. Out: the folder.
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from rankwright.data import PairTable
 from rankwright.errors import ConfigError
 from rankwright.evaluation import Comparison, Evaluation, compare, read_evaluations, write_evaluations
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.workflow.energy import EnergyMeter
 from rankwright.workflow.examples import usage_example
 from rankwright.workflow.facts import data_facts, environment_facts, evaluation_data_facts, loss_facts, write_json
 from rankwright.workflow.inputs import Inputs, base_model, read_inputs
@@ -137,18 +139,22 @@ def run_config(
     from rankwright.training import make_accelerator
 
     accelerator = make_accelerator(config.training.device)
-    write_json(out / "environment.json", _environment(config, str(accelerator.device)))
     train_facts = data_facts(inputs.table, model, config.card)
     eval_facts = evaluation_data_facts(inputs.evaluation, model, config.card)
+    _check_data_of_run(out, train_facts, eval_facts)
     write_json(out / "data.json", {"train": train_facts, "eval": [eval_facts]})
+    write_json(out / "environment.json", _environment(config, str(accelerator.device)))
 
     # 3. The references.
     references = _references(out, model, inputs, settings, watch.say)
 
     # 4. Train.
+    meter = EnergyMeter(config.card.country)
     module = model.trainable()
     start = Start(config, model, inputs, settings)
     plan, state = _train(module, start, accelerator=accelerator, loss=loss, watch=watch)
+
+    energy = meter.stop()
 
     # 5. Measure what was trained, and say how it compares.
     watch.say("measuring the trained model")
@@ -164,6 +170,7 @@ def run_config(
     state.evaluation_time_s += time.perf_counter() - started
     summary = _summary(config, trained_model, plan, state, trained[0], comparison)
     summary["usage"] = usage_example(trained_model, inputs.evaluation)
+    summary["energy"] = energy
     write_json(out / "summary.json", summary)
     write_card(out, template=None if config.card.template is None else Path(config.card.template))
     return RunResult(out, references, trained, summary)
@@ -213,6 +220,20 @@ def _open_folder(config: RunConfig) -> Path:
     (out / "evaluations").mkdir(parents=True, exist_ok=True)
     write_config(path, config)
     return out
+
+
+def _check_data_of_run(out: Path, train_facts: Mapping[str, Any], eval_facts: Mapping[str, Any]) -> None:
+    """A run goes on with the rows that it began with: what it measured before is read again, not measured."""
+    path = out / "data.json"
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    for what, old, new in (("training", before["train"], train_facts), ("evaluation", before["eval"][0], eval_facts)):
+        if old["sha256"] != new["sha256"]:
+            raise ConfigError(
+                f"{out} holds a run on other {what} data: the rows of {new['source']} are not those of that run. "
+                "Give another --out, or the data of that run to go on with it."
+            )
 
 
 def _changed_keys(before: RunConfig, after: RunConfig) -> list[str]:
