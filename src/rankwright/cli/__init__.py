@@ -19,7 +19,7 @@ def main() -> None:
     except ConfigError as err:
         sys.stderr.write(f"error: {err}\n")
         raise SystemExit(2) from None
-    except RankwrightError as err:
+    except (RankwrightError, OSError) as err:
         sys.stderr.write(f"error: {err}\n")
         raise SystemExit(1) from None
     except KeyboardInterrupt:

@@ -144,6 +144,7 @@ def encode_verb(
     started = time.perf_counter()
     embeddings = model.encode(listed_texts, show_progress=sys.stderr.isatty(), **encode_options)
     seconds = time.perf_counter() - started
+    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(out.name + ".part")
     with temporary.open("wb") as file:
         np.save(file, embeddings)
@@ -202,7 +203,8 @@ def whole_numbers(text: str | None, flag: str) -> list[int]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, and the folder for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
