@@ -7,7 +7,7 @@ from rankwright.card.citations import losses_of
 from rankwright.card.data_tables import truncation_sentence
 from rankwright.card.markdown import number, plain
 from rankwright.card.results import Measured, measured
-from rankwright.card.run_folder import RunFolder
+from rankwright.card.run_folder import DatasetFacts, RunFolder
 from rankwright.evaluation.report import Evaluation
 
 SMALL = 10_000
@@ -56,7 +56,20 @@ def _unmeasured(run: RunFolder) -> list[str]:
         return ["Nothing was measured: how good this model is, is not known."]
     if run.data.train.sha256 in {one.sha256 for one in run.data.eval}:
         return ["The evaluation data are the training data: the results say nothing about new texts."]
-    return ["Whether texts of the evaluation data also occur in the training data was not checked."]
+    return [_overlap(one) for one in run.data.eval]
+
+
+def _overlap(dataset: DatasetFacts) -> str:
+    name = plain(dataset.name)
+    if dataset.overlap is None:
+        return f"Whether texts of {name} also occur in the training data was not checked."
+    shared = dataset.overlap
+    if not shared.queries and not shared.pairs:
+        return f"No query and no pair of {name} is in the training data word for word; near copies were not looked for."
+    return (
+        f"{shared.queries:,} queries and {shared.pairs:,} judged pairs of {name} are also in the training data, word "
+        "for word: its numbers say less about new texts."
+    )
 
 
 def _precision(group: Measured) -> list[str]:

@@ -63,8 +63,16 @@ class DatasetFacts(Facts):
     statistics: dict[str, ColumnStatistics] = {}
     samples: tuple[dict[str, object], ...] = ()
     truncation: Truncation | None = None
+    overlap: "Overlap | None" = None
     license: str | None = None
     url: str | None = None
+
+
+class Overlap(Facts):
+    """Queries and judged pairs of evaluation data that are also in the training data, word for word."""
+
+    queries: int
+    pairs: int
 
 
 class DataFacts(Facts):

@@ -5,7 +5,7 @@ Importing this loads the standard library only.
 """
 
 from rankwright.data.groups import group_labelled, labelled_to_positive
-from rankwright.data.pairs import PairTable, read_pairs
+from rankwright.data.pairs import PairTable, read_pairs, rows_sha256
 from rankwright.data.retrieval import content_sha256, is_retrieval_folder, read_retrieval, retrieval_to_pairs
 from rankwright.data.statistics import table_statistics
 from rankwright.data.texts import read_texts
@@ -20,5 +20,6 @@ __all__ = [
     "read_retrieval",
     "read_texts",
     "retrieval_to_pairs",
+    "rows_sha256",
     "table_statistics",
 ]

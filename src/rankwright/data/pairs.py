@@ -118,7 +118,7 @@ def read_pairs(
         name=name or opened.name,
         source=opened.given,
         columns=roles,
-        sha256=content_sha256(opened.path) if opened.path else _rows_sha256(rows),
+        sha256=content_sha256(opened.path) if opened.path else rows_sha256(rows),
     )
 
 
@@ -180,7 +180,8 @@ def _negatives_of(row: Row, columns: Sequence[Column]) -> tuple[str, ...]:
     return tuple(check_text(text, f"the list in {columns[0]}") for text in first)
 
 
-def _rows_sha256(rows: Sequence[LabelledPair] | Sequence[PositivePair]) -> str:
+def rows_sha256(rows: Sequence[LabelledPair] | Sequence[PositivePair]) -> str:
+    """Gives the SHA-256 of rows: their fields as JSON, a row a line."""
     digest = hashlib.sha256()
     for row in rows:
         fields = [getattr(row, field) for field in row.__slots__]

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from rankwright.config import CardConfig, LossConfig
 from rankwright.data import PairTable, table_statistics
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.records import LabelledPair
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
 
@@ -109,11 +110,12 @@ def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder,
     }
 
 
-def loss_facts(loss: LossConfig) -> dict[str, Any]:
+def loss_facts(loss: LossConfig, function: Callable[..., Any] | None = None) -> dict[str, Any]:
     """The loss with its parameters, and what it wraps.
 
     Args:
         loss: the config of the loss.
+        function: the user's own, used in place of the config's.
 
     Returns:
         The "loss" block of summary.json.
@@ -123,7 +125,10 @@ def loss_facts(loss: LossConfig) -> dict[str, Any]:
         parameters = {"temperature": loss.temperature, "directions": list(loss.directions)}
     elif loss.name == "binary_cross_entropy":
         parameters = {"pos_weight": loss.pos_weight}
-    inner = {"name": loss.name, "fullname": f"rankwright.losses.{loss.name}", "parameters": parameters}
+    inner: dict[str, Any] = {"name": loss.name, "fullname": f"rankwright.losses.{loss.name}", "parameters": parameters}
+    if function is not None:
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        inner = {"name": name, "fullname": f"{function.__module__}.{name}", "parameters": {}}
     if not loss.matryoshka_dims:
         return inner
     weights = list(loss.matryoshka_weights) or [1.0] * len(loss.matryoshka_dims)
@@ -136,6 +141,34 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
+    """How many evaluation queries, and judged pairs, are also in the training data, word for word.
+
+    Args:
+        train: the training rows.
+        data: the evaluation data.
+
+    Returns:
+        "queries" and "pairs" that are shared.
+    """
+    pairs: set[tuple[str, str]] = set()
+    for row in train.rows:
+        pairs.add((row.query, row.document if isinstance(row, LabelledPair) else row.positive))
+    queries = {query for query, _ in pairs}
+    if data.retrieval is not None:
+        texts = data.retrieval.queries
+        judged = [
+            (texts[query_id], data.retrieval.documents[document_id])
+            for query_id, grades in data.retrieval.qrels.items()
+            for document_id, grade in grades.items()
+            if query_id in texts and document_id in data.retrieval.documents and (grade > 0 or data.labelled)
+        ]
+    else:
+        judged = [(row.query, row.document) for row in data.labelled]
+    shared = {query for query, _ in judged} & queries
+    return {"queries": len(shared), "pairs": sum(pair in pairs or pair[::-1] in pairs for pair in set(judged))}
 
 
 def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rankwright.config import RunConfig
-from rankwright.data import PairTable, labelled_to_positive, read_pairs
+from rankwright.data import PairTable, labelled_to_positive, read_pairs, rows_sha256
 from rankwright.encoder.parameters import match_parameters
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
@@ -19,7 +19,7 @@ from rankwright.records import LabelledPair, PositivePair
 from rankwright.workflow.measuring import EvaluationData, evaluation_data_of, read_evaluation_data
 
 HELD_OUT_SHARE = 10
-"""One of so many queries is held out where the config names no evaluation data."""
+"""One of so many rows is held out, by query, where the config names no evaluation data."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,10 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
 
 
 def hold_out(table: PairTable) -> tuple[PairTable, EvaluationData]:
-    """Split rows by query: those whose hash falls into one of `HELD_OUT_SHARE` parts are for measuring.
+    """Split rows by query: a tenth, by a hash of the queries, is for measuring.
+
+    Queries that are connected by a text which is a query in one row and a document in another (as in arguments compared
+    both ways) stay together, so that no pair is in both parts in reverse.
 
     Args:
         table: all rows.
@@ -125,17 +128,48 @@ def hold_out(table: PairTable) -> tuple[PairTable, EvaluationData]:
         DataError: too few queries to hold any out.
     """
     rows: Sequence[LabelledPair | PositivePair] = table.rows
-    is_out = [_hash(row.query_id or row.query) % HELD_OUT_SHARE == 0 for row in rows]
-    kept = [row for row, out in zip(rows, is_out, strict=True) if not out]
-    held = [row for row, out in zip(rows, is_out, strict=True) if out]
-    if len(held) < 2 or not kept:
+    groups = _connected(rows)
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    held: set[int] = set()
+    for group in sorted(members, key=_hash):
+        if len(held) * HELD_OUT_SHARE < len(rows) and len(held) + len(members[group]) <= len(rows) // 2:
+            held |= set(members[group])
+    if len(held) < 2:
         raise DataError(
-            f"{table.source}: {len(rows)} rows are too few to hold some out for measuring. "
-            'Give evaluation data: --eval FILE, or eval = "..." in [data].'
+            f"{table.source}: {len(rows)} rows of {len(members)} separate queries are too few to hold some out for "
+            'measuring. Give evaluation data: --eval FILE, or eval = "..." in [data].'
         )
+    kept_rows = [row for i, row in enumerate(rows) if i not in held]
+    held_rows = [row for i, row in enumerate(rows) if i in held]
     name = f"{table.name} (held-out tenth of the queries)"
-    part = replace(table, rows=held, name=name)  # type: ignore[arg-type]  # rows of one kind stay of one kind
-    return replace(table, rows=kept), evaluation_data_of(part)  # type: ignore[arg-type]
+    kept, part = _part(table, kept_rows, table.name), _part(table, held_rows, name)
+    return kept, evaluation_data_of(part)
+
+
+def _part(table: PairTable, rows: list[Any], name: str) -> PairTable:
+    return replace(table, rows=rows, name=name, sha256=rows_sha256(rows))
+
+
+def _connected(rows: Sequence[LabelledPair | PositivePair]) -> list[str]:
+    """For each row a name of its group: its query, or the first query that texts on both sides connect it with."""
+    keys = [row.query_id or row.query for row in rows]
+    key_of_text = {row.query: key for row, key in zip(rows, keys, strict=True)}
+    parent = {key: key for key in keys}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for row, key in zip(rows, keys, strict=True):
+        for text in (row.document,) if isinstance(row, LabelledPair) else (row.positive, *row.negatives):
+            if text in key_of_text:
+                first, second = sorted((root(key), root(key_of_text[text])))
+                parent[second] = first
+    return [root(key) for key in keys]
 
 
 def _label_range(config: RunConfig) -> tuple[float, float] | None:
@@ -163,5 +197,5 @@ def _with_pooling(model: BiEncoder, mode: str) -> BiEncoder:
     return model
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -6,15 +6,18 @@ In: the base model and the evaluation data. Out: evaluations of the references; 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rankwright.data import PairTable
 from rankwright.encoder.spec import ModelSpec
-from rankwright.evaluation import Evaluation
+from rankwright.evaluation import Evaluation, evaluate_classification, prior_scores
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.workflow.evaluations import by_system, matching
 from rankwright.workflow.measuring import (
+    Embedder,
     EvaluationData,
     Settings,
     measure_model,
     measure_references,
+    measure_scores,
     primary_first,
 )
 
@@ -22,8 +25,11 @@ UNTRAINED = "untrained"
 """The system name of a model whose head is new: shown, never compared with."""
 
 
+MAJORITY = "most frequent label"
+
+
 def reference_evaluations(
-    model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings
+    model: BiEncoder | CrossEncoder, train: PairTable, data: EvaluationData, settings: Settings
 ) -> list[Evaluation]:
     """The base, and what needs no model.
 
@@ -31,6 +37,7 @@ def reference_evaluations(
 
     Args:
         model: before training.
+        train: the training rows.
         data: what the trained model will be measured on.
         settings: how.
 
@@ -38,6 +45,8 @@ def reference_evaluations(
         Evaluations, the primary one of each system first.
     """
     searches = isinstance(model, BiEncoder)
+    if isinstance(model, CrossEncoder) and model.num_labels > 1:
+        return _of_classes(model, train, data, settings)
     if not model.spec.head_is_new:
         found = measure_model(model, data, settings, system="base")
     else:
@@ -74,10 +83,20 @@ def best_reference(trained: Evaluation, references: Sequence[Evaluation], base: 
     return max(candidates, key=lambda c: c.measures[trained.primary], default=None)
 
 
+def _of_classes(model: CrossEncoder, train: PairTable, data: EvaluationData, settings: Settings) -> list[Evaluation]:
+    """The base, and the rule that always gives the label that is most frequent in training."""
+    system = UNTRAINED if model.spec.head_is_new else "base"
+    labels = [row.label for row in train.labelled_rows()]
+    scores = prior_scores(labels, len(data.labelled), num_labels=model.num_labels)
+    truth = [row.label for row in data.labelled]
+    majority = evaluate_classification(scores, truth, dataset=data.name, system=MAJORITY)
+    return [*measure_model(model, data, settings, system=system), majority]
+
+
 def _encoder_alone(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> list[Evaluation]:
     """The base's encoder as a bi-encoder (its own modules where it has them, else mean pooling), on the same tasks."""
-    alone = BiEncoder(model.folder, dtype=model.checkpoint.wishes.dtype, device=model.checkpoint.wishes.device)
-    from rankwright.workflow.measuring import Embedder, measure_scores
-
+    wishes = model.checkpoint.wishes
+    alone = BiEncoder(model.folder, dtype=wishes.dtype, device=wishes.device, prompts=model.prompts)
+    alone.max_length = model.max_length
     scorer = Embedder(alone, data).scorer(alone.get_embedding_dimension())
     return measure_scores(scorer, data, settings, system="base as bi-encoder")

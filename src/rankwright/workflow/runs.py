@@ -19,7 +19,14 @@ from rankwright.evaluation import Comparison, Evaluation, compare, read_evaluati
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.workflow.energy import EnergyMeter
 from rankwright.workflow.examples import usage_example
-from rankwright.workflow.facts import data_facts, environment_facts, evaluation_data_facts, loss_facts, write_json
+from rankwright.workflow.facts import (
+    data_facts,
+    environment_facts,
+    evaluation_data_facts,
+    loss_facts,
+    overlap_facts,
+    write_json,
+)
 from rankwright.workflow.inputs import Inputs, base_model, read_inputs
 from rankwright.workflow.measuring import Settings, measure_model, primary_first
 from rankwright.workflow.references import best_reference, reference_evaluations
@@ -141,6 +148,7 @@ def run_config(
     accelerator = make_accelerator(config.training.device)
     train_facts = data_facts(inputs.table, model, config.card)
     eval_facts = evaluation_data_facts(inputs.evaluation, model, config.card)
+    eval_facts["overlap"] = overlap_facts(inputs.table, inputs.evaluation)
     _check_data_of_run(out, train_facts, eval_facts)
     write_json(out / "data.json", {"train": train_facts, "eval": [eval_facts]})
     write_json(out / "environment.json", _environment(config, str(accelerator.device)))
@@ -170,7 +178,7 @@ def run_config(
     state.evaluation_time_s += time.perf_counter() - started
     summary = _summary(config, trained_model, plan, state, trained[0], comparison)
     summary["usage"] = usage_example(trained_model, inputs.evaluation)
-    summary["energy"] = energy
+    summary |= {"loss": loss_facts(config.loss, loss), "energy": energy}
     write_json(out / "summary.json", summary)
     write_card(out, template=None if config.card.template is None else Path(config.card.template))
     return RunResult(out, references, trained, summary)
@@ -290,7 +298,7 @@ def _references(
     if path.is_file():
         return read_evaluations(path)
     say(f"measuring the references on {inputs.evaluation.name}")
-    references = reference_evaluations(model, inputs.evaluation, settings)
+    references = reference_evaluations(model, inputs.table, inputs.evaluation, settings)
     write_evaluations(path.with_suffix(".part"), references)
     path.with_suffix(".part").replace(path)
     return references
@@ -405,6 +413,5 @@ def _summary(
         "embedding_size": model.get_embedding_dimension() if isinstance(model, BiEncoder) else None,
         "similarity": model.similarity_fn_name if isinstance(model, BiEncoder) else None,
         "num_labels": model.num_labels if isinstance(model, CrossEncoder) else None,
-        "loss": loss_facts(config.loss),
         "comparison": None if comparison is None else comparison.to_json(),
     }

@@ -67,9 +67,10 @@ def test_the_primary_measure_is_that_of_all_that_have_it(tiny: TinyModels, prima
     rows = [{"query": f"q{i // 2}", "document": f"d{i}" + "!" * (i % 3), "label": i % 2} for i in range(12)]
     model = CrossEncoder(tiny.cross_encoder("bert"))
     settings = Settings(primary=primary)
-    data = evaluation_data_of(read_pairs(rows))
+    table = read_pairs(rows)
+    data = evaluation_data_of(table)
     measured = evaluate([model], data, settings=settings).evaluations
-    for evaluation in [*measured, *reference_evaluations(model, data, settings)]:
+    for evaluation in [*measured, *reference_evaluations(model, table, data, settings)]:
         assert (evaluation.primary == primary) == (primary in evaluation.measures)
     assert {"BM25", "longer text"} <= {evaluation.system for evaluation in measured}
 
