@@ -89,7 +89,9 @@ def kill_and_repeat(folder: Path, words: list[str], moments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    import accelerate  # noqa: F401  # before the forks, which then need not
+    # Before the forks, which then need not; OpenVINO starts threads, which do not outlive a fork.
+    import accelerate  # noqa: F401
+    import bm25s  # noqa: F401
     import torch
 
     import rankwright.training  # noqa: F401
