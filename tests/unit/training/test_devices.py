@@ -1,13 +1,16 @@
 import os
 import signal
+import sys
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from rankwright.encoder import engine_torch
 from rankwright.errors import ConfigError
-from rankwright.training.devices import autocast, make_accelerator, stop_signals, training_dtype
+from rankwright.training.devices import autocast, make_accelerator, release_memory, stop_signals, training_dtype
 
 CPU = torch.device("cpu")
 
@@ -85,3 +88,18 @@ def test_thread_trains_without_signal_handlers() -> None:
     thread.start()
     thread.join()
     assert requested == [False]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
+def test_holes_in_the_heap_are_given_back() -> None:
+    """Every other one of many blocks is freed, which leaves glibc nothing to return by itself."""
+
+    def resident_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    blocks = [np.ones(8000) for _ in range(2000)]  # 64 kB each, below what gets pages of its own
+    blocks = blocks[::2]
+    before = resident_mb()
+    release_memory()
+    assert resident_mb() < before - 40
+    assert len(blocks) == 1000
