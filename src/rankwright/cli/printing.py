@@ -33,9 +33,10 @@ def print_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in body:
         table.add_row(*row)
-    console = Console()
+    # Texts of users: "[1]" is no markup there, and ":key:" no emoji.
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(width=200, markup=False, emoji=False)
     console.print(table)
 
 
