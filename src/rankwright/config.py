@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rankwright.errors import ConfigError
+from rankwright.files import write_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -50,7 +51,9 @@ class ModelConfig(BaseModel):
     )
     activation: str | None = Field(default=None, description="Dotted path of the function from logits to scores.")
     prompts: dict[str, str] = Field(default_factory=dict, description="Texts put before the texts of a column.")
-    trust_remote_code: bool = Field(default=False, description="Whether code that comes with the base may run.")
+    trust_remote_code: Literal[False] = Field(
+        default=False, description="No code that comes with a base is ever run; remove the key."
+    )
 
 
 class DataConfig(BaseModel):
@@ -60,7 +63,8 @@ class DataConfig(BaseModel):
 
     train: str = Field(default="", description="File or Hub id ('id' or 'id:config') of the training rows.")
     eval: str | None = Field(
-        default=None, description="File of pairs, BEIR folder or Hub id to measure on; none: no evaluation."
+        default=None,
+        description="File of pairs, BEIR folder or Hub id to measure on; none: a tenth of the rows is held out.",
     )
     columns: dict[str, str] = Field(default_factory=dict, description="Our role to the file's column name.")
     train_split: str = Field(default="train", description="Split of a Hub dataset to train on.")
@@ -329,7 +333,7 @@ def write_config(path: Path | str, config: RunConfig) -> None:
             ]
         else:
             lines.append(f"{key} = {_toml(value)}")
-    Path(path).write_text("\n".join([*lines, *tables]) + "\n", encoding="utf-8")
+    write_text(Path(path), "\n".join([*lines, *tables]) + "\n")
 
 
 def _read_text(path: Path) -> str:

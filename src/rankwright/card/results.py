@@ -11,7 +11,7 @@ from rankwright.card.markdown import interval, number, plain, table
 from rankwright.card.run_folder import RunFolder
 from rankwright.errors import DataError
 from rankwright.evaluation.comparison import Comparison, stronger
-from rankwright.evaluation.report import Evaluation
+from rankwright.evaluation.report import UNTRAINED, Evaluation
 
 TASK_NAMES = {
     "retrieval": "Retrieval",
@@ -19,9 +19,6 @@ TASK_NAMES = {
     "classification": "Pair classification",
     "similarity": "Similarity",
 }
-
-UNTRAINED = "untrained"
-"""The system name of a model whose head is still random: shown, and never compared with."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 In: parsed options. Out: stdout.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rankwright.errors import ConfigError
+from rankwright.files import replacing, write_json, write_text
 
 
 def train_verb(
@@ -26,7 +26,8 @@ def train_verb(
     from rankwright.cli.progress import terminal_watch
     from rankwright.config import read_config
     from rankwright.evaluation.comparison import stronger
-    from rankwright.workflow.references import UNTRAINED
+    from rankwright.evaluation.report import UNTRAINED
+    from rankwright.workflow.folder import has_checkpoint
     from rankwright.workflow.runs import plan_run, run_config
 
     given = {key: value for key, value in flags.items() if value is not None}
@@ -39,7 +40,10 @@ def train_verb(
     try:
         result = run_config(resolved, watch=terminal_watch())
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; the same command goes on from the last checkpoint\n")
+        goes_on = (
+            "goes on from the last checkpoint" if has_checkpoint(Path(resolved.out)) else "begins at the first step"
+        )
+        sys.stderr.write(f"\nstopped; the same command {goes_on}\n")
         raise
     if as_json:
         print_json(result.summary)
@@ -64,18 +68,22 @@ def evaluate_verb(
 ) -> None:
     """Measure, and print tables and comparisons."""
     from rankwright.cli.printing import print_comparisons, print_evaluations, print_json
+    from rankwright.models import BiEncoder
     from rankwright.models.opening import open_model
     from rankwright.workflow import Settings, evaluate, read_evaluation_data
 
     *names, source = arguments
     if not names:
         raise ConfigError(f"evaluate needs at least one model and the data, got only {source!r}.")
+    make_room(out)
     data = read_evaluation_data(
         source,
         columns=roles(data_options["columns"]) or None,
         split=data_options["split"],
         first_stage=data_options["first_stage"],
     )
+    if data_options["columns"] and data.table is None:
+        raise ConfigError(f"--column has no effect on {source}, a BEIR folder. Remove it.")
     chosen = Settings(
         measures=tuple(listed(settings["measures"])),
         primary=settings["primary"],
@@ -83,9 +91,11 @@ def evaluate_verb(
         dims=tuple(whole_numbers(settings["dims"], "--dims")),
     )
     models = [open_model(name, **model_options) for name in names]
+    if data_options["first_stage"] is not None and all(isinstance(model, BiEncoder) for model in models):
+        raise ConfigError("--first-stage has no effect on a bi-encoder, which searches the corpus itself. Remove it.")
     result = evaluate(models, data, settings=chosen, references=references)
     if out is not None:
-        write_text(out, json.dumps(result.to_json(), ensure_ascii=False, indent=2) + "\n")
+        write_json(out, result.to_json())
     if as_json:
         print_json(result.to_json())
         return
@@ -115,7 +125,7 @@ def rank_verb(
         print_json(entries)
         return
     rows = [[str(i + 1), f"{e['score']:.4f}", str(e["corpus_id"] + 1), e["text"][:300]] for i, e in enumerate(entries)]
-    print_table([["rank", "score", "line", "text"], *rows])
+    print_table([["rank", "score", "document", "text"], *rows])
 
 
 def encode_verb(
@@ -139,16 +149,14 @@ def encode_verb(
 
     if out.suffix != ".npy":
         raise ConfigError(f"--out {out}: expected a name that ends in .npy.")
+    make_room(out)
     listed_texts = read_texts(texts, column=column)
     model = BiEncoder(name, **model_options)
     started = time.perf_counter()
     embeddings = model.encode(listed_texts, show_progress=sys.stderr.isatty(), **encode_options)
     seconds = time.perf_counter() - started
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".part")
-    with temporary.open("wb") as file:
+    with replacing(out) as aside, aside.open("wb") as file:
         np.save(file, embeddings)
-    temporary.replace(out)
     facts = {
         "out": str(out),
         "shape": list(embeddings.shape),
@@ -172,11 +180,11 @@ def card_verb(run: Path, *, template: Path | None, out: str | None) -> None:
     if out is None:
         sys.stdout.write(f"{write_card(run, template=template)}\n")
         return
-    text = render_card(run, template=template)
     if out == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(render_card(run, template=template))
     else:
-        write_text(Path(out), text)
+        make_room(Path(out))
+        write_text(Path(out), render_card(run, template=template))
 
 
 def roles(columns: Sequence[str]) -> dict[str, str]:
@@ -202,9 +210,10 @@ def whole_numbers(text: str | None, flag: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, and the folder for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+def make_room(out: Path | None) -> None:
+    """The folder of a file to be written, made before the work that fills it."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: this is a folder. Name a file.")
+    out.parent.mkdir(parents=True, exist_ok=True)

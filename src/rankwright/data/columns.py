@@ -34,6 +34,9 @@ ID_NAMES = {
 ROLES = ("query", "document", "label", "positive", "negative", "query_id", "document_id")
 """What a column can be used as; `negatives`, `negative_1`, `negative_2`... are roles too."""
 
+FLAG = "On the command line: --column ROLE=NAME."
+"""How errors that show `columns = {...}` name the flag."""
+
 _NEGATIVE = re.compile(r"negatives?(_?\d+)?")
 
 
@@ -71,7 +74,7 @@ def find_columns(found: Sequence[str], given: Mapping[str, str] | None, *, place
             f"{place}: labels ({_join(labels)}) stand beside positives or negatives "
             f"({_join([document, *negatives.values()])}). Say which to use: "
             f'columns = {{query = "{roles["query"]}", document = "{document}", label = "{labels[0]}"}} or '
-            f'columns = {{query = "{roles["query"]}", positive = "{document}"}}.'
+            f'columns = {{query = "{roles["query"]}", positive = "{document}"}}. {FLAG}'
         )
     if labels and not asks_labels and not asks_positives:
         roles["label"] = _only("label", labels, found=found, place=place)
@@ -96,7 +99,7 @@ def _check_given(given: Mapping[str, str], found: Sequence[str], place: str) -> 
         if column not in found:
             raise DataError(
                 f"{place}: no column {column!r}, which columns = {{{role} = {column!r}}} asks for. "
-                f"Columns found: {_join(found)}. Name one of them."
+                f"Columns found: {_join(found)}. Name one of them. {FLAG}"
             )
     repeated = [column for column in given.values() if list(given.values()).count(column) > 1]
     if repeated:
@@ -131,7 +134,7 @@ def _add_texts(roles: dict[str, str], names: Mapping[str, str], *, found: Sequen
             f"{place}: {options} could be the texts; columns found: {_join(found)}. "
             f"Known names: {', '.join(QUERY_NAMES)} with {', '.join(DOCUMENT_NAMES + POSITIVE_NAMES)}; "
             f"{'; '.join(' with '.join(pair) for pair in NUMBERED_PAIRS)}. "
-            f'Say which: columns = {{query = "...", document = "..."}}.'
+            f'Say which: columns = {{query = "...", document = "..."}}. {FLAG}'
         )
     roles["query"], document = candidates[0]
     document_role = given_role or ("positive" if names[document] in POSITIVE_NAMES else "document")
@@ -144,7 +147,7 @@ def _only(role: str, columns: Sequence[str], *, found: Sequence[str], place: str
         return columns[0]
     raise DataError(
         f"{place}: {' and '.join(map(repr, columns))} could both be the {role}; columns found: {_join(found)}. "
-        f'Say which: columns = {{{role} = "{columns[0]}"}}.'
+        f'Say which: columns = {{{role} = "{columns[0]}"}}. {FLAG}'
     )
 
 

@@ -77,7 +77,10 @@ def _choose_split(folder: Path, split: str | None) -> str:
     if split is None and preferred:
         return preferred[0]
     given = "no split was given" if split is None else f"no split {split!r}"
-    raise DataError(f"{folder}: {given}. Give split = one of qrels/: {', '.join(splits) or 'it has no .tsv file'}.")
+    raise DataError(
+        f"{folder}: {given}. Give split (--split, or train_split or eval_split in [data]) = one of qrels/: "
+        f"{', '.join(splits) or 'it has no .tsv file'}."
+    )
 
 
 def _read_by_id(path: Path, text_of_row: Callable[[Row], str]) -> dict[str, str]:

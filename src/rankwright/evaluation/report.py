@@ -13,8 +13,12 @@ import numpy as np
 
 from rankwright.errors import DataError
 from rankwright.evaluation.bootstrap import interval, resample_counts
+from rankwright.files import write_json
 
 Task = Literal["retrieval", "reranking", "classification", "similarity"]
+
+UNTRAINED = "untrained"
+"""The system name of a model whose head is still random: shown, and never compared with."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def write_evaluations(path: Path, evaluations: Sequence[Evaluation]) -> None:
         evaluations: what to write.
     """
     facts = [evaluation.to_json() for evaluation in evaluations]
-    path.write_text(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, facts)
 
 
 def read_evaluations(path: Path) -> list[Evaluation]:

@@ -20,6 +20,7 @@ from rankwright.workflow.measuring import (
     primary_first,
     read_evaluation_data,
 )
+from rankwright.workflow.settings import check_settings
 
 Model = BiEncoder | CrossEncoder
 
@@ -57,28 +58,40 @@ def evaluate(
         references: whether BM25 and other references that need no model are measured too.
 
     Returns:
-        Evaluations of each model in order, then of the references; and a comparison of the first model with each other
-        system on the primary measure.
+        Evaluations of each model in order, then of the references; and comparisons on the primary measure: of the first
+        model with each system that did the same task, and of the first model of another task with those of that one.
 
     Raises:
-        ConfigError: both `measures` and `settings`.
+        ConfigError: no models, both `measures` and `settings`, or settings that have no effect.
         DataError: data that cannot be used.
     """
     if measures is not None and settings is not None:
         raise ConfigError("pass either measures= or settings=, which has measures of its own.")
     settings = settings or Settings(measures=tuple(measures or ()))
     given = [models] if isinstance(models, (str, Path, BiEncoder, CrossEncoder)) else list(models)
+    if not given:
+        raise ConfigError("models is empty: give at least one model, opened or by name.")
     opened = [open_model(model) if isinstance(model, (str, Path)) else model for model in given]
     examined = data if isinstance(data, EvaluationData) else read_evaluation_data(data)
+    if settings.dims and not any(isinstance(model, BiEncoder) for model in opened):
+        raise ConfigError(f"dims = {list(settings.dims)} has no effect on a cross-encoder. Remove it.")
+    for model in opened:
+        check_settings(model, examined, settings)
     found: list[list[Evaluation]] = []
     for model, name in zip(opened, system_names(given), strict=True):
         found.append(primary_first(measure_model(model, examined, settings, system=name), settings.primary))
     if references:
-        searches = any(isinstance(model, BiEncoder) for model in opened)
-        groups = by_system(measure_references(examined, settings, searches=searches))
-        found += [primary_first(group, settings.primary, is_required=False) for group in groups]
-    first = found[0][0]
-    comparisons = [compare(first, other) for group in found[1:] if (other := matching(first, group)) is not None]
+        kinds = {isinstance(model, BiEncoder) for model in opened} if examined.has_corpus else {False}
+        for searches in sorted(kinds, reverse=True):
+            groups = by_system(measure_references(examined, settings, searches=searches))
+            found += [primary_first(group, settings.primary, is_required=False) for group in groups]
+    tasks = [group[0].task for group in found[: len(opened)]]
+    comparisons = [
+        compare(found[i][0], other)
+        for i in map(tasks.index, dict.fromkeys(tasks))
+        for group in found[i + 1 :]
+        if (other := matching(found[i][0], group)) is not None
+    ]
     return Evaluations([evaluation for group in found for evaluation in group], comparisons)
 
 

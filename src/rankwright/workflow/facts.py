@@ -3,11 +3,10 @@
 In: config, tables, models. Out: environment.json, data.json and parts of summary.json.
 """
 
-import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -134,13 +133,6 @@ def loss_facts(loss: LossConfig, function: Callable[..., Any] | None = None) -> 
     weights = list(loss.matryoshka_weights) or [1.0] * len(loss.matryoshka_dims)
     outer = {"matryoshka_dims": list(loss.matryoshka_dims), "matryoshka_weights": weights}
     return {"name": "matryoshka", "fullname": "rankwright.losses.matryoshka", "parameters": outer, "wraps": inner}
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from rankwright.data import PairTable
 from rankwright.encoder.spec import ModelSpec
 from rankwright.evaluation import Evaluation, evaluate_classification, prior_scores
+from rankwright.evaluation.report import UNTRAINED
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.workflow.evaluations import by_system, matching
 from rankwright.workflow.measuring import (
@@ -20,10 +21,6 @@ from rankwright.workflow.measuring import (
     measure_scores,
     primary_first,
 )
-
-UNTRAINED = "untrained"
-"""The system name of a model whose head is new: shown, never compared with."""
-
 
 MAJORITY = "most frequent label"
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rankwright.card import write_card
-from rankwright.config import RunConfig, read_config, write_config
+from rankwright.config import RunConfig, read_config
 from rankwright.data import PairTable
 from rankwright.errors import ConfigError
 from rankwright.evaluation import Comparison, Evaluation, compare, read_evaluations, write_evaluations
+from rankwright.files import write_json
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.workflow.energy import EnergyMeter
 from rankwright.workflow.examples import usage_example
@@ -25,11 +26,12 @@ from rankwright.workflow.facts import (
     evaluation_data_facts,
     loss_facts,
     overlap_facts,
-    write_json,
 )
+from rankwright.workflow.folder import check_folder, dotted, has_begun, run_folder, write_environment
 from rankwright.workflow.inputs import Inputs, base_model, read_inputs
 from rankwright.workflow.measuring import Settings, measure_model, primary_first
 from rankwright.workflow.references import best_reference, reference_evaluations
+from rankwright.workflow.settings import check_dims, check_loss, check_run
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +77,7 @@ class Start:
 
 
 def train(
-    model: str | Path,
+    model: str | Path | BiEncoder | CrossEncoder,
     data: Any,
     *,
     loss: str | Callable[..., Any] | None = None,
@@ -87,7 +89,7 @@ def train(
     """Train a model on pairs, measure it beside its references, and write its card.
 
     Args:
-        model: folder or Hub name of the base.
+        model: folder or Hub name of the base; an opened model stands for its kind and its folder as it lies on disk.
         data: a path, a Hub name, a `datasets.Dataset` or records.
         loss: a name of `rankwright.losses.LOSSES`, or a function: of queries_BE and documents_CE for a bi-encoder, of
             logits_BN and labels_B for a cross-encoder; None: the kind's usual one.
@@ -103,9 +105,11 @@ def train(
         ConfigError: settings that cannot take effect.
         DataError: rows that cannot be used; nothing has been trained then.
     """
+    if isinstance(model, (BiEncoder, CrossEncoder)):
+        kind, model = kind or model.kind, model.folder
     flags: dict[str, object] = {"kind": kind or "bi-encoder"}
     if isinstance(config, RunConfig):
-        flags = {"kind": kind or config.kind, **_dotted(config.model_dump(exclude_none=True))}
+        flags = {"kind": kind or config.kind, **dotted(config.model_dump(exclude_none=True))}
     elif config is not None:
         flags |= dict(config)
     flags |= {"model.base": str(model), "out": str(out)}
@@ -136,10 +140,16 @@ def run_config(
         DataError: rows that cannot be used.
     """
     # 1. Everything that can be wrong is found here, before anything is written.
-    model = base_model(config)
-    inputs = read_inputs(config, given or Inputs())
-    settings = _settings(config, model)
-    out = _open_folder(config)
+    if config.out:
+        check_folder(config)
+    start = _start(config, given or Inputs(), has_own_loss=loss is not None)
+    with run_folder(config) as out:
+        return _run(out, start, loss=loss, watch=watch)
+
+
+def _run(out: Path, start: Start, *, loss: Callable[..., Any] | None, watch: Watch) -> RunResult:
+    """Measure, train, measure again and document, in the folder of the run."""
+    config, model, inputs, settings = start.config, start.model, start.inputs, start.settings
     watch.say(f"{model.kind} from {config.model.base}: {inputs.table.size_rows:,} rows of {inputs.table.name}")
 
     # 2. The folder says what will be done before it is done.
@@ -151,7 +161,7 @@ def run_config(
     eval_facts["overlap"] = overlap_facts(inputs.table, inputs.evaluation)
     _check_data_of_run(out, train_facts, eval_facts)
     write_json(out / "data.json", {"train": train_facts, "eval": [eval_facts]})
-    write_json(out / "environment.json", _environment(config, str(accelerator.device)))
+    write_environment(out, _environment(config, str(accelerator.device)))
 
     # 3. The references.
     references = _references(out, model, inputs, settings, watch.say)
@@ -159,7 +169,6 @@ def run_config(
     # 4. Train.
     meter = EnergyMeter(config.card.country)
     module = model.trainable()
-    start = Start(config, model, inputs, settings)
     plan, state = _train(module, start, accelerator=accelerator, loss=loss, watch=watch)
 
     energy = meter.stop()
@@ -197,9 +206,8 @@ def plan_run(config: RunConfig) -> dict[str, Any]:
         ConfigError: settings that cannot take effect.
         DataError: rows that cannot be used.
     """
-    model = base_model(config)
-    inputs = read_inputs(config, Inputs())
-    _settings(config, model)
+    start = _start(config, Inputs(), has_own_loss=False)
+    model, inputs = start.model, start.inputs
     plan = _batch_plan(config, inputs.table, num_processes=1)
     return {
         "config": config.model_dump(),
@@ -211,29 +219,21 @@ def plan_run(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _open_folder(config: RunConfig) -> Path:
-    """The run folder, new or of the same config."""
-    if not config.out:
-        raise ConfigError('out is missing: give --out DIR, or out = "DIR" in the config.')
-    out = Path(config.out)
-    path = out / "config.toml"
-    if path.is_file() and read_config(path) != config:
-        changed = _changed_keys(read_config(path), config)
-        raise ConfigError(
-            f"{out} holds a run with another config (different: {', '.join(changed)}). "
-            "Give another --out, or the same config to go on with that run."
-        )
-    if out.is_dir() and any(out.iterdir()) and not path.is_file():
-        raise ConfigError(f"{out} is not empty and holds no run. Give another --out.")
-    (out / "evaluations").mkdir(parents=True, exist_ok=True)
-    write_config(path, config)
-    return out
+def _start(config: RunConfig, given: Inputs, *, has_own_loss: bool) -> Start:
+    """Everything that a run needs, read and checked."""
+    model = base_model(config)
+    inputs = read_inputs(config, given)
+    start = Start(config, model, inputs, _settings(config, model))
+    check_run(config, model, inputs, start.settings)
+    if not has_own_loss:
+        check_loss(config, model, inputs)
+    return start
 
 
 def _check_data_of_run(out: Path, train_facts: Mapping[str, Any], eval_facts: Mapping[str, Any]) -> None:
     """A run goes on with the rows that it began with: what it measured before is read again, not measured."""
     path = out / "data.json"
-    if not path.is_file():
+    if not (has_begun(out) and path.is_file()):
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     for what, old, new in (("training", before["train"], train_facts), ("evaluation", before["eval"][0], eval_facts)):
@@ -244,41 +244,18 @@ def _check_data_of_run(out: Path, train_facts: Mapping[str, Any], eval_facts: Ma
             )
 
 
-def _changed_keys(before: RunConfig, after: RunConfig) -> list[str]:
-    old, new = _dotted(before.model_dump()), _dotted(after.model_dump())
-    return [key for key in new if old.get(key) != new[key]]
-
-
-def _dotted(values: Mapping[str, Any]) -> dict[str, object]:
-    """Sections and keys as dotted keys; defaults that a section's values override stay as they are."""
-    dotted: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and key in RunConfig.model_fields:
-            dotted |= {f"{key}.{name}": item for name, item in value.items()}
-        else:
-            dotted[key] = value
-    return dotted
-
-
 def _settings(config: RunConfig, model: BiEncoder | CrossEncoder) -> Settings:
     """What is measured: at the sizes of the config, else at those of the loss, always the full one first."""
     dims: tuple[int, ...] = ()
     if isinstance(model, BiEncoder):
         size = model.get_embedding_dimension()
-        _check_dims("loss.matryoshka_dims", config.loss.matryoshka_dims, size, config.model.base)
-        _check_dims("evaluation.dims", config.evaluation.dims, size, config.model.base)
+        check_dims("loss.matryoshka_dims", config.loss.matryoshka_dims, size, config.model.base)
+        check_dims("evaluation.dims", config.evaluation.dims, size, config.model.base)
         dims = config.evaluation.dims or tuple(sorted({size, *config.loss.matryoshka_dims}, reverse=True))
+    elif config.evaluation.dims:
+        raise ConfigError("evaluation.dims has no effect on a cross-encoder. Remove it.")
     wanted = config.evaluation
     return Settings(measures=wanted.measures, primary=wanted.primary, top_k=wanted.top_k, dims=dims)
-
-
-def _check_dims(key: str, dims: tuple[int, ...], size: int, base: str) -> None:
-    if any(dim > size for dim in dims):
-        fitting = [dim for dim in dims if dim <= size] or [size]
-        raise ConfigError(
-            f"{key} = {list(dims)}: embeddings of {base} have {size} numbers. Remove the larger sizes, as in "
-            f"--set {key}={fitting}."
-        )
 
 
 def _environment(config: RunConfig, device: str) -> dict[str, Any]:
@@ -299,8 +276,7 @@ def _references(
         return read_evaluations(path)
     say(f"measuring the references on {inputs.evaluation.name}")
     references = reference_evaluations(model, inputs.table, inputs.evaluation, settings)
-    write_evaluations(path.with_suffix(".part"), references)
-    path.with_suffix(".part").replace(path)
+    write_evaluations(path, references)
     return references
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -261,19 +261,25 @@ def test_ctrl_c_ends_with_130(tiny: Any, documents: Path, monkeypatch: pytest.Mo
     assert "Traceback" not in done.err
 
 
-def test_ctrl_c_in_training_says_how_to_go_on(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("step", "expected"), [(1, "begins at the first step"), (2, "goes on from the last checkpoint")]
+)
+def test_ctrl_c_in_training_says_how_to_go_on(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, expected: str
+) -> None:
     from rankwright.cli import progress
     from rankwright.workflow.runs import Watch
 
-    def interrupted(row: object) -> None:
-        raise KeyboardInterrupt
+    def interrupted(row: Mapping[str, object]) -> None:
+        if row["step"] == step:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(progress, "terminal_watch", lambda: Watch(log=interrupted))
     pairs = positive_pairs(tmp_path / "pairs.jsonl")
     words = ("--kind", "bi-encoder", "--base", tiny.bi_encoder("bert"), "--train", pairs, "--eval", pairs)
-    done = run("train", *words, "--out", tmp_path / "run", *QUICK)
+    done = run("train", *words, "--out", tmp_path / "run", *QUICK, "--set", "training.save_steps=1")
     assert done.code == 130
-    assert "the same command goes on from the last checkpoint" in done.err
+    assert f"the same command {expected}" in done.err
 
 
 def test_a_disk_that_refuses_is_an_error_without_a_traceback(tiny: Any, documents: Path, tmp_path: Path) -> None:
@@ -290,11 +296,3 @@ def test_arguments_are_read_as_lists() -> None:
     for bad in ("0", "-1", "1.5"):
         with pytest.raises(ConfigError, match=f"--dims {bad}: '{bad}' is not a whole number above 0"):
             verbs.whole_numbers(bad, "--dims")
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "numbers.json"
-    path.write_text("old")
-    with pytest.raises(UnicodeEncodeError):
-        verbs.write_text(path, "new \ud800")
-    assert path.read_text() == "old"

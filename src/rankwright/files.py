@@ -1,0 +1,38 @@
+"""Files that are written whole or not at all.
+
+In: a path and what it is to hold. Does: writes beside it, then renames.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` at the end, and is removed after an error.
+
+    Args:
+        path: the file; its folder exists.
+
+    Yields:
+        The path to write to.
+    """
+    aside = path.with_name(path.name + ".part")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file, indented; numbers that are not finite are an error."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,155 @@
+"""What is to be measured, checked against the model and the data before anything is measured.
+
+In: `Settings`. Out: nothing, or a `ConfigError` that names what has no effect.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rankwright.config import RunConfig
+from rankwright.errors import ConfigError
+from rankwright.evaluation import RETRIEVAL_MEASURES, parse_measure
+from rankwright.evaluation.pairs import pair_measures
+from rankwright.evaluation.report import Task
+from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.workflow.inputs import Inputs
+from rankwright.workflow.measuring import EvaluationData, Settings, ranking_measures
+
+
+def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> None:
+    """Refuses measures that no task of these data has, and sizes that the embeddings do not have.
+
+    Args:
+        model: to be measured.
+        data: to measure on.
+        settings: to measure by.
+
+    Raises:
+        ConfigError: names what has no effect, and what there is.
+    """
+    known = measure_names(model, data, settings)
+    if not known:
+        raise ConfigError(f"{data.name} has nothing to measure a model of several labels by. Give labelled pairs.")
+    for name in settings.measures:
+        if _ranks(model, data) and name not in known:
+            parse_measure(name)
+        if name not in known:
+            raise ConfigError(f"measure {name!r} is not among those of {data.name}: {', '.join(known)}.")
+    if _ranks(model, data):
+        for name in known[: len(known) - len(_pair_measures(model, data))]:
+            parse_measure(name)
+    if settings.primary is not None and settings.primary not in known:
+        raise ConfigError(
+            f"primary measure {settings.primary!r} is not among those of this data: {', '.join(known)}. "
+            "Name one of these, or add it to the measures."
+        )
+    if isinstance(model, BiEncoder):
+        check_dims("dims", settings.dims, model.get_embedding_dimension(), model.folder.name)
+
+
+def check_dims(key: str, dims: Sequence[int], size: int, base: str) -> None:
+    """Refuses sizes above that of the embeddings.
+
+    Args:
+        key: what set them.
+        dims: the sizes.
+        size: of the model's embeddings.
+        base: the model.
+
+    Raises:
+        ConfigError: names the sizes that fit.
+    """
+    if any(dim > size for dim in dims):
+        fitting = [dim for dim in dims if dim <= size] or [size]
+        raise ConfigError(
+            f"{key} = {list(dims)}: embeddings of {base} have {size} numbers. Remove the larger sizes, as in "
+            f"{key}={fitting}."
+        )
+
+
+def check_run(config: RunConfig, model: BiEncoder | CrossEncoder, inputs: Inputs, settings: Settings) -> None:
+    """Refuses what a run would find out only when it trains: measures, and that of the best checkpoint.
+
+    Args:
+        config: of the run.
+        model: the base.
+        inputs: the data, as read.
+        settings: what will be measured.
+
+    Raises:
+        ConfigError: names the key and what it can be.
+    """
+    check_settings(model, inputs.evaluation, settings)
+    training = config.training
+    if training.load_best_model_at_end and training.metric_for_best_model is not None:
+        known = measure_names(model, inputs.evaluation, settings)
+        known += [f"dim_{dim}_{settings.primary or known[0]}" for dim in settings.dims[1:]]
+        if training.metric_for_best_model.removeprefix("eval_") not in known:
+            raise ConfigError(
+                f"metric_for_best_model = {training.metric_for_best_model!r}: the evaluation gives {', '.join(known)}. "
+                "Name one of these."
+            )
+
+
+def check_loss(config: RunConfig, model: BiEncoder | CrossEncoder, inputs: Inputs) -> None:
+    """Refuses rows, labels and batches that the config's loss cannot use.
+
+    Args:
+        config: of the run.
+        model: the base.
+        inputs: the data, as read.
+
+    Raises:
+        ConfigError: names the key to change.
+    """
+    if isinstance(model, CrossEncoder):
+        _check_labels(config, model, inputs)
+        return
+    rows = inputs.table.positive_rows()
+    if min(config.training.per_device_train_batch_size, len(rows)) == 1 and not any(row.negatives for row in rows):
+        raise ConfigError(
+            "multiple_negatives_ranking with one row in a batch and no negatives has nothing to tell apart, and trains "
+            "nothing. Set training.per_device_train_batch_size to 2 or more, or give negatives."
+        )
+
+
+def measure_names(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> list[str]:
+    """The names of all measures that `measure_model` gives, those of the first task first."""
+    names: list[str] = []
+    if _ranks(model, data):
+        searches = isinstance(model, BiEncoder) and data.has_corpus
+        names += (settings.measures or RETRIEVAL_MEASURES) if searches else ranking_measures(settings)
+    return list(dict.fromkeys([*names, *_pair_measures(model, data)]))
+
+
+def _ranks(model: BiEncoder | CrossEncoder, data: EvaluationData) -> bool:
+    """Whether documents of a query are put in order: several labels give no order."""
+    return data.retrieval is not None and not (isinstance(model, CrossEncoder) and model.num_labels > 1)
+
+
+def _pair_measures(model: BiEncoder | CrossEncoder, data: EvaluationData) -> list[str]:
+    """The measures of labelled pairs, named by the function that computes them."""
+    if not data.labelled:
+        return []
+    has_classes = isinstance(model, CrossEncoder) and model.num_labels > 1
+    task: Task = "classification" if has_classes or data.is_binary else "similarity"
+    columns = {"label": np.array([0.0, 1.0]), "prediction" if has_classes else "score": np.array([0.0, 1.0])}
+    return list(pair_measures(columns, np.ones((1, 2)), task))
+
+
+def _check_labels(config: RunConfig, model: CrossEncoder, inputs: Inputs) -> None:
+    labels = {row.label for row in (*inputs.table.labelled_rows(), *inputs.evaluation.labelled)}
+    if config.loss.name != "cross_entropy":
+        if model.num_labels > 1:
+            raise ConfigError(
+                f"the loss {config.loss.name} is for one label, but {config.model.base} has {model.num_labels}. "
+                'Set num_labels = 1 in [model], or name = "cross_entropy" in [loss].'
+            )
+        return
+    needed = max(2, int(max(labels)) + 1)
+    if model.num_labels < needed:
+        raise ConfigError(
+            f"the loss cross_entropy has labels up to {max(labels):g}, but the model {model.num_labels} output(s). "
+            f"Set num_labels = {needed} in [model]."
+        )
