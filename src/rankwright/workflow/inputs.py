@@ -4,6 +4,7 @@ In: `RunConfig`. Out: the base model, the training rows, the evaluation data.
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -102,7 +103,9 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
     if wanted is None:
         table, held_out = hold_out(table)
     if in_batch and table.kind == "labelled":
+        labels = [row.label for row in table.labelled_rows()]
         table = labelled_to_positive(table, min_label=data.min_label, num_negatives=data.num_negatives)
+        _say_what_is_kept(labels, data.min_label)
     if not in_batch:
         table.labelled_rows()
     if held_out is not None:
@@ -170,6 +173,17 @@ def _connected(rows: Sequence[LabelledPair | PositivePair]) -> list[str]:
                 first, second = sorted((root(key), root(key_of_text[text])))
                 parent[second] = first
     return [root(key) for key in keys]
+
+
+def _say_what_is_kept(labels: Sequence[float], min_label: float | None) -> None:
+    """A warning where pairs with a label above 0 are left out though nobody said which labels are positive."""
+    highest = max(labels)
+    if min_label is None and any(0 < label < highest for label in labels):
+        warnings.warn(
+            f"only {labels.count(highest):,} of {len(labels):,} rows are trained on, those with the highest label "
+            f"{highest:g}: set data.min_label to the lowest label of a positive.",
+            stacklevel=3,
+        )
 
 
 def _label_range(config: RunConfig) -> tuple[float, float] | None:

@@ -1,0 +1,120 @@
+"""Settings without effect are refused, and models of both kinds are each measured beside their own references."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rankwright.config import read_config
+from rankwright.errors import ConfigError
+from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.workflow import Settings, evaluate, read_evaluation_data
+from rankwright.workflow.inputs import Inputs, read_inputs
+from rankwright.workflow.measuring import measure_model
+from rankwright.workflow.runs import plan_run, run_config
+from rankwright.workflow.settings import measure_names
+from tests.unit.workflow.small_data import (
+    beir_folder,
+    classified_pairs,
+    graded_pairs,
+    judged_pairs,
+    positive_pairs,
+    write_rows,
+)
+
+MAKERS = {
+    "beir": beir_folder,
+    "judged": judged_pairs,
+    "graded": graded_pairs,
+    "positive": positive_pairs,
+    "classified": classified_pairs,
+}
+
+
+def open_tiny(tiny: Any, kind: str) -> BiEncoder | CrossEncoder:
+    if kind == "bi-encoder":
+        return BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
+    return CrossEncoder(tiny.cross_encoder("bert"), dtype="float32")
+
+
+@pytest.mark.parametrize("kind", ["bi-encoder", "cross-encoder"])
+@pytest.mark.parametrize("data", ["beir", "judged", "graded", "positive", "classified"])
+def test_the_names_are_those_of_the_measures_that_come(tiny: Any, tmp_path: Path, kind: str, data: str) -> None:
+    model = open_tiny(tiny, kind)
+    read = read_evaluation_data(MAKERS[data](tmp_path / "data.jsonl"))
+    for settings in (Settings(), Settings(measures=("ndcg@3",), top_k=5)):
+        found = [name for one in measure_model(model, read, settings) for name in one.measures]
+        assert sorted(measure_names(model, read, settings)) == sorted(set(found))
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "settings", "words"),
+    [
+        ("bi-encoder", "beir", Settings(measures=("foo",)), "unknown measure 'foo'"),
+        ("bi-encoder", "beir", Settings(measures=("ap",)), "unknown measure 'ap'"),
+        ("cross-encoder", "judged", Settings(measures=("ap", "spearman")), "unknown measure 'spearman'"),
+        ("cross-encoder", "graded", Settings(measures=("ndcg@10",)), "'ndcg@10' is not among .*: spearman, pearson"),
+        ("bi-encoder", "beir", Settings(dims=(64,)), r"dims = \[64\]: embeddings of .* have 32 numbers"),
+        ("bi-encoder", "judged", Settings(dims=(64,)), r"dims = \[64\]: embeddings of .* have 32 numbers"),
+        ("cross-encoder", "judged", Settings(dims=(8,)), r"dims = \[8\] has no effect on a cross-encoder"),
+    ],
+)
+def test_settings_without_effect_are_refused(
+    tiny: Any, tmp_path: Path, kind: str, data: str, settings: Settings, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        evaluate(open_tiny(tiny, kind), MAKERS[data](tmp_path / "data.jsonl"), settings=settings)
+
+
+def test_no_models_are_an_error() -> None:
+    with pytest.raises(ConfigError, match="models is empty"):
+        evaluate([], "missing")
+
+
+def test_each_kind_has_its_own_references_and_comparisons(tiny: Any, tmp_path: Path) -> None:
+    models = [open_tiny(tiny, "bi-encoder"), open_tiny(tiny, "cross-encoder")]
+    result = evaluate(models, beir_folder(tmp_path / "beir"))
+    systems = [(one.task, one.system) for one in result.evaluations]
+    assert systems == [
+        ("retrieval", models[0].folder.name),
+        ("reranking", models[1].folder.name),
+        ("retrieval", "BM25"),
+        ("reranking", "first stage (BM25)"),
+    ]
+    assert [one.reference for one in result.comparisons] == ["BM25", "first stage (BM25)"]
+    for comparison, one in zip(result.comparisons, result.evaluations[:2], strict=True):
+        assert comparison.value == pytest.approx(one.measures[one.primary])
+
+
+def test_one_row_a_batch_without_negatives_trains_nothing(tiny: Any, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in positive_pairs(tmp_path / "with.jsonl").read_text().splitlines()]
+    write_rows(tmp_path / "without.jsonl", ({"query": row["query"], "positive": row["positive"]} for row in rows))
+    flags = {"kind": "bi-encoder", "model.base": str(tiny.bi_encoder("bert")), "out": str(tmp_path / "run")}
+
+    def config(name: str, batch_size: int) -> Any:
+        data = {key: str(tmp_path / name) for key in ("data.train", "data.eval")}
+        return read_config(None, flags={**flags, **data, "training.per_device_train_batch_size": batch_size})
+
+    with pytest.raises(ConfigError, match="one row in a batch and no negatives has nothing to tell apart"):
+        run_config(config("without.jsonl", 1))
+    assert not (tmp_path / "run").exists()
+    assert plan_run(config("with.jsonl", 1))["steps_per_epoch"] == len(rows)
+    assert plan_run(config("without.jsonl", 2))["steps_per_epoch"] == len(rows) // 2
+
+
+def test_scored_pairs_of_which_few_are_trained_on_give_a_warning(tmp_path: Path) -> None:
+    flags = {"kind": "bi-encoder", "data.train": str(graded_pairs(tmp_path / "pairs.jsonl"))}
+    given = Inputs(evaluation=positive_pairs(tmp_path / "eval.jsonl"))
+    with pytest.warns(UserWarning, match=r"only 4 of 20 rows are trained on.*label 1: set data\.min_label"):
+        read_inputs(read_config(None, flags=flags), given)
+    kept = read_inputs(read_config(None, flags={**flags, "data.min_label": 0.5}), given)
+    assert kept.table.size_rows == 12
+
+
+def test_code_of_a_base_is_never_run() -> None:
+    assert not read_config(None, flags={"kind": "bi-encoder", "model.trust_remote_code": False}).model.trust_remote_code
+    with pytest.raises(
+        ConfigError, match=r"trust_remote_code in \[model\] is True, expected False. No code .* is ever"
+    ):
+        read_config(None, flags={"kind": "bi-encoder", "model.trust_remote_code": True})
