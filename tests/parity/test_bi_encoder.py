@@ -89,6 +89,32 @@ def test_pooling_without_the_prompt_gives_the_same(tiny: Any, pooling: tuple[str
 
 
 @each_engine
+@pytest.mark.parametrize("has_end", [True, False], ids=["end token", "no end token"])
+@pytest.mark.parametrize("mode", POOLING_MODES)
+def test_a_prompt_that_fills_the_maximum_length_gives_the_same(
+    tiny: Any, tmp_path: Path, mode: str, has_end: bool, engine: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny.bi_encoder("bert", pooling=(mode,), include_prompt=False, normalize=False), folder)
+    if not has_end:  # then no token is left after the prompt
+        content = json.loads((folder / "tokenizer.json").read_text())
+        content["post_processor"]["single"].pop()
+        (folder / "tokenizer.json").write_text(json.dumps(content))
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # BertTokenizer would put the end token back
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    ours, reference = our_bi_encoder(folder, engine, max_length=6), st_bi_encoder(folder)
+    reference.max_seq_length = 6
+    prompt = "a prompt of more words than the maximum length has tokens: "
+    expected = reference.encode(list(FEW), prompt=prompt)
+    if mode == "max" and not has_end:
+        assert np.isneginf(expected).all()
+        assert np.isneginf(ours.encode(list(FEW), prompt=prompt)).all()
+        return
+    assert_agrees(ours.encode(list(FEW), prompt=prompt), expected, "embedding", what=f"{mode} {engine}")
+
+
+@each_engine
 @each_family
 @pytest.mark.parametrize("normalize", [True, False])
 def test_a_dense_layer_gives_the_same(tiny: Any, family: str, normalize: bool, engine: str) -> None:

@@ -49,7 +49,7 @@ def make_engine(
         The engine, ready to run.
 
     Raises:
-        ConfigError: an engine or a combination that does not exist.
+        ConfigError: an engine, a device or a combination that does not exist.
         MissingExtraError: torch is wanted but not installed.
     """
     if engine not in ENGINES:

@@ -32,7 +32,6 @@ class OpenVINOEngine:
         core = openvino.Core()
         self.dtype = choose_dtype(dtype, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         self.weights = weights  # the graph shares their memory
-        self.position_limit = spec.architecture.max_positions
         self.compiled = core.compile_model(
             build_graph(spec, weights),
             "CPU",

@@ -25,7 +25,7 @@ class TorchEngine:
     def __init__(
         self, spec: ModelSpec, parameters: Mapping[str, np.ndarray], *, dtype: str = "auto", device: str = "cpu"
     ) -> None:
-        self.device = torch.device(device)
+        self.device = find_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.module = load_module(spec, parameters).eval().to(self.device, DTYPES[self.dtype])
 
@@ -57,6 +57,32 @@ def load_module(spec: ModelSpec, parameters: Mapping[str, np.ndarray]) -> TorchE
     for parameter in module.parameters():
         parameter.requires_grad_(True)
     return module
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Args:
+        name: "cpu", "cuda", "cuda:1", "mps", ...
+
+    Returns:
+        The device.
+
+    Raises:
+        ConfigError: this machine, or this build of torch, has no such device.
+    """
+    known = {"cpu": 1}
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is not None:
+        known[accelerator.type] = torch.accelerator.device_count()
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or (device.index or 0) >= known.get(device.type, 0):
+        names = [kind if i == 0 else f"{kind}:{i}" for kind, count in known.items() for i in range(count)]
+        raise ConfigError(f"device={name!r}: not found on this machine by torch. It has {', '.join(names)}.")
+    return device
 
 
 def choose_dtype(dtype: str, device: torch.device) -> str:

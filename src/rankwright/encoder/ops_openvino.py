@@ -178,11 +178,18 @@ class OpenVINOOps:
         mask_BL = self._input("mask" if include_prompt else "pooled")
         mask_BL1 = self.op.unsqueeze(mask_BL, self._ints(2))
         if mode == "max":
-            hidden = self.op.multiply(self.op.subtract(self._floats(1), mask_BL1), self._floats(-3e38))
-            return self.op.reduce_max(self.op.add(self.op.multiply(x, mask_BL1), hidden), self._ints([1]))
+            shown_BL1 = self.op.greater(mask_BL1, self._floats(0))
+            highest_BD = self.op.reduce_max(self.op.select(shown_BL1, x, self._floats(-np.inf)), self._ints([1]))
+            if include_prompt:
+                return highest_BD
+            # reduce_max stops at the lowest float
+            is_empty_B1 = self.op.equal(self.op.reduce_max(mask_BL, self._ints([1]), True), self._floats(0))
+            return self.op.select(is_empty_B1, self._floats(-np.inf), highest_BD)
         if mode == "cls" or mode == "lasttoken":
-            ones_BL = self.op.cum_sum(mask_BL, self._ints(1), reverse=mode == "lasttoken")
-            edge_BL = self.op.multiply(self.op.convert(self.op.equal(ones_BL, self._floats(1)), "f32"), mask_BL)
+            edge_BL = self._edge(mask_BL, reverse=mode == "lasttoken")
+            if mode == "cls" and not include_prompt:  # as in ST: the first of all where the prompt is all there is
+                is_empty_B1 = self.op.subtract(self._floats(1), self.op.reduce_max(mask_BL, self._ints([1]), True))
+                edge_BL = self.op.add(edge_BL, self.op.multiply(self._edge(self._input("mask")), is_empty_B1))
             picked = self.op.multiply(x, self.op.unsqueeze(edge_BL, self._ints(2)))
             return self.op.reduce_sum(picked, self._ints([1]))
         if mode == "weightedmean":
@@ -191,6 +198,11 @@ class OpenVINOOps:
         total = self.op.reduce_sum(self.op.multiply(x, mask_BL1), self._ints([1]))
         count = self.op.maximum(self.op.reduce_sum(mask_BL1, self._ints([1])), self._floats(1e-9))
         return self.op.divide(total, self.op.sqrt(count) if mode == "mean_sqrt_len_tokens" else count)
+
+    def _edge(self, mask_BL: Node, *, reverse: bool = False) -> Node:
+        """1 at the first (or last) 1 of each row of the mask."""
+        counts_BL = self.op.cum_sum(mask_BL, self._ints(1), reverse=reverse)
+        return self.op.multiply(self.op.convert(self.op.equal(counts_BL, self._floats(1)), "f32"), mask_BL)
 
     def normalize(self, x: Node) -> Node:
         norm = self.op.sqrt(self.op.reduce_sum(self.op.multiply(x, x), self._ints([-1]), True))

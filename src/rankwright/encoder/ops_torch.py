@@ -233,10 +233,12 @@ class TorchOps:
     def pool(self, x: Tensor, mode: str, *, include_prompt: bool) -> Tensor:
         skip = 0 if include_prompt else self.inputs.prompt_length
         starts_B, ends_B = self.inputs.starts_B1[:-1], self.inputs.starts_B1[1:]
-        starts_B = np.minimum(starts_B + skip, ends_B)
-        if mode in ("cls", "lasttoken"):
-            rows_B = starts_B if mode == "cls" else ends_B - 1
-            return x[torch.from_numpy(np.minimum(rows_B, ends_B - 1)).to(x.device)]
+        firsts_B, starts_B = starts_B, np.minimum(starts_B + skip, ends_B)
+        is_empty_B = starts_B == ends_B
+        if mode == "cls":
+            return x[torch.from_numpy(np.where(is_empty_B, firsts_B, starts_B)).to(x.device)]
+        if mode == "lasttoken":
+            return x[torch.from_numpy(ends_B - 1).to(x.device)] * torch.from_numpy(~is_empty_B).to(x)[:, None]
         segments = [x[start:end].float() for start, end in zip(starts_B, ends_B, strict=True)]
         return torch.stack([POOL[mode](segment_LD, skip) for segment_LD in segments])
 

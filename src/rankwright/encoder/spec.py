@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rankwright.errors import ValueRangeError
+
 Kind = Literal["bi-encoder", "cross-encoder"]
 
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -45,6 +47,28 @@ class Architecture:
     use_bias: bool = True
     norm_bias: bool = True
     initializer_range: float = 0.02
+
+    @property
+    def longest_text(self) -> int:
+        """Tokens that there are positions for; RoBERTa and MPNet leave the positions up to the pad id unused."""
+        return self.max_positions - (0 if self.position_ids_start is None else self.position_ids_start + 1)
+
+    def check_max_length(self, max_length: int, place: object) -> int:
+        """A maximum length that the model has positions for.
+
+        Args:
+            max_length: tokens, special tokens included.
+            place: the checkpoint, for the message.
+
+        Returns:
+            The same.
+
+        Raises:
+            ValueRangeError: there are no positions for it.
+        """
+        if not 1 <= max_length <= self.longest_text:
+            raise ValueRangeError(f"max_length must be from 1 to {self.longest_text} for {place}, got {max_length}.")
+        return max_length
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 In: logits_BN and an activation (dotted path, name, callable or torch module). Out: scores. Letters: B pairs, N labels.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, ModelFormatError
 
 IDENTITY = "torch.nn.modules.linear.Identity"
 SIGMOID = "torch.nn.modules.activation.Sigmoid"
@@ -45,7 +46,7 @@ def apply_activation(activation: Any, logits_BN: np.ndarray) -> np.ndarray:
 
     Args:
         activation: a dotted path below `torch.nn`, a key of `ACTIVATIONS` in any case, a torch module or function, or a
-            function of a numpy array.
+            function of a numpy array or (where that fails) of a tensor.
         logits_BN: logits.
 
     Returns:
@@ -59,10 +60,8 @@ def apply_activation(activation: Any, logits_BN: np.ndarray) -> np.ndarray:
     if type(activation).__module__.startswith("torch.nn") and type(activation).__name__ in ACTIVATIONS:
         return ACTIVATIONS[type(activation).__name__](logits_BN)
     if _takes_tensors(activation):
-        import torch
-
-        return np.asarray(activation(torch.from_numpy(logits_BN)).detach().float().numpy())
-    return np.asarray(activation(logits_BN), dtype=np.float32)
+        return _with_tensors(activation, logits_BN)
+    return _with_array(activation, logits_BN)
 
 
 def activation_path(activation: Any) -> str:
@@ -93,12 +92,31 @@ def _named(name: str) -> Callable[[np.ndarray], np.ndarray]:
     short = _class_name(name.rpartition(".")[2])
     if short in ACTIVATIONS:
         return ACTIVATIONS[short]
-    from rankwright.encoder.activations_torch import activation_function
+    try:
+        from rankwright.encoder.activations_torch import activation_function
 
-    function = activation_function(name)
+        function = activation_function(name)
+    except (ModelFormatError, ImportError, TypeError) as err:
+        raise ConfigError(
+            f"activation={name!r}: expected one of {', '.join(ACTIVATIONS)}, the path of a torch.nn class without "
+            "arguments such as 'torch.nn.modules.activation.SiLU' (which needs torch), or a function."
+        ) from err
+    return lambda logits: _with_tensors(function, logits)
+
+
+def _with_array(function: Callable[[Any], Any], logits_BN: np.ndarray) -> np.ndarray:
+    try:
+        return np.asarray(function(logits_BN), dtype=np.float32)
+    except (TypeError, AttributeError):
+        if "torch" not in sys.modules:
+            raise
+        return _with_tensors(function, logits_BN)  # such as lambda x: torch.sigmoid(x)
+
+
+def _with_tensors(function: Callable[[Any], Any], logits_BN: np.ndarray) -> np.ndarray:
     import torch
 
-    return lambda logits: np.asarray(function(torch.from_numpy(logits)).detach().numpy())
+    return np.asarray(function(torch.from_numpy(logits_BN)).detach().float().numpy())
 
 
 def _class_name(name: str) -> str:

@@ -1,6 +1,6 @@
-"""The argument names of sentence-transformers, beside ours.
+"""The names of sentence-transformers, beside ours.
 
-In: what a caller passed under either name. Out: one value, or an error when both were passed.
+In: what a caller passed under either name. Out: one value, or an error: both were passed, or we have no such thing.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,45 @@ from rankwright.errors import ConfigError
 BACKENDS = {"torch": "torch", "openvino": "openvino"}
 
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}
+
+REFUSED_ARGUMENTS = {
+    "config_kwargs": "config.json is read as it is. Use num_labels=, max_length=, activation= or similarity=.",
+    "pool": "there are no worker processes. Call it without pool: one model may be called from many threads.",
+    "convert_to_tensor": "rank() gives entries with floats. Use predict(..., convert_to_tensor=True) for a tensor.",
+}
+"""Arguments of ST that cannot take effect: what to do instead."""
+
+_DTYPE = "The type is chosen at opening: pass dtype='float32', 'bfloat16' or 'float16'."
+_DEVICE = "Use to('cpu') or to('cuda')."
+_MODULE = "The weights are not in a torch module: use trainable() for one, spec or spec.config for the settings."
+_TRAINING = "Use rankwright.train(model, data, out=FOLDER), or trainable() for the torch module."
+_PROCESSES = "There are no worker processes. Call encode() or predict(); one model may be called from many threads."
+_PUBLISHING = "Use save(FOLDER), then huggingface_hub.upload_folder."
+
+REFUSED_ATTRIBUTES = {
+    **dict.fromkeys(("half", "float", "bfloat16", "double"), _DTYPE),
+    **dict.fromkeys(("cuda", "cpu"), _DEVICE),
+    **dict.fromkeys(("model", "config", "modules", "parameters", "state_dict", "forward", "model[0]"), _MODULE),
+    **dict.fromkeys(("fit", "old_fit", "train"), _TRAINING),
+    **dict.fromkeys(("start_multi_process_pool", "stop_multi_process_pool", "encode_multi_process"), _PROCESSES),
+    **dict.fromkeys(("push_to_hub", "save_to_hub"), _PUBLISHING),
+    "evaluate": "Use rankwright.evaluate(model, data).",
+}
+"""What a model of ST has and ours has not: what to do instead."""
+
+
+def refuse_arguments(given: Mapping[str, Any]) -> None:
+    """Refuse arguments that cannot take effect.
+
+    Args:
+        given: name -> value; keys of `REFUSED_ARGUMENTS`; None and False are "not passed".
+
+    Raises:
+        ConfigError: one was passed.
+    """
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise ConfigError(f"{name}={value!r:.80} has no effect in rankwright: {REFUSED_ARGUMENTS[name]}")
 
 
 def one_of(values: Mapping[str, Any], default: Any = None) -> Any:
@@ -86,25 +125,31 @@ def dtype_of(dtype: Any, model_kwargs: Mapping[str, Any] | None) -> str:
     return name
 
 
-def max_length_of(max_length: int | None, tokenizer_kwargs: Mapping[str, Any] | None) -> int | None:
+def max_length_of(
+    max_length: int | None,
+    tokenizer_kwargs: Mapping[str, Any] | None,
+    processor_kwargs: Mapping[str, Any] | None = None,
+) -> int | None:
     """The maximum length for our `max_length`, or ST's `tokenizer_kwargs={"model_max_length": ...}`.
 
     Args:
         max_length: tokens, or None.
         tokenizer_kwargs: ST's dictionary.
+        processor_kwargs: ST's newer name of `tokenizer_kwargs`.
 
     Returns:
         Tokens, or None for the checkpoint's own.
 
     Raises:
-        ConfigError: a key of `tokenizer_kwargs` that has no meaning here.
+        ConfigError: a key of the dictionary that has no meaning here.
     """
-    kwargs = dict(tokenizer_kwargs or {})
+    kwargs = dict(one_of({"tokenizer_kwargs": tokenizer_kwargs, "processor_kwargs": processor_kwargs}, {}))
+    name = "tokenizer_kwargs" if processor_kwargs is None else "processor_kwargs"
     old = kwargs.pop("model_max_length", None)
     if kwargs:
         raise ConfigError(
-            f"tokenizer_kwargs has the key {next(iter(kwargs))!r}, which rankwright does not use. "
+            f"{name} has the key {next(iter(kwargs))!r}, which rankwright does not use. "
             "It knows 'model_max_length'; everything else is read from the checkpoint's tokenizer files."
         )
-    chosen = one_of({"max_length": max_length, "tokenizer_kwargs['model_max_length']": old})
+    chosen = one_of({"max_length": max_length, f"{name}['model_max_length']": old})
     return None if chosen is None else int(chosen)

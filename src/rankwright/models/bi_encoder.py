@@ -3,6 +3,7 @@
 In: texts. Out: `embeddings_BE` float32, and their similarities.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partialmethod
@@ -13,9 +14,10 @@ import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec
 from rankwright.errors import ConfigError, ValueRangeError
-from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
+from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
+from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.inference import BatchLimits
-from rankwright.models.loading import Wishes
+from rankwright.models.loading import UntrainedWarning, Wishes
 from rankwright.models.model import Model, ranked, to_output
 from rankwright.models.precision import quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
@@ -50,6 +52,9 @@ class BiEncoder(Model):
         backend: ST's name of `engine`.
         model_kwargs: ST's place for `dtype` (or `torch_dtype`).
         tokenizer_kwargs: ST's place for `max_length` (as `model_max_length`).
+        model_name_or_path: ST's name of `name`.
+        processor_kwargs: ST's newer name of `tokenizer_kwargs`.
+        config_kwargs: refused; the message says what to use.
 
     Raises:
         HubError: no such name.
@@ -66,7 +71,7 @@ class BiEncoder(Model):
 
     def __init__(
         self,
-        name: str | Path,
+        name: str | Path | None = None,
         *,
         device: str | None = None,
         truncate_dim: int | None = None,
@@ -85,10 +90,14 @@ class BiEncoder(Model):
         backend: str | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
+        model_name_or_path: str | Path | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        refuse_arguments({"config_kwargs": config_kwargs})
         wishes = Wishes(
             kind="bi-encoder",
-            max_length=max_length_of(max_length, tokenizer_kwargs),
+            max_length=max_length_of(max_length, tokenizer_kwargs, processor_kwargs),
             engine=engine_of(backend, engine),
             device=str(device or "auto"),
             dtype=dtype_of(dtype, model_kwargs),
@@ -97,7 +106,15 @@ class BiEncoder(Model):
             token=token,
             local_files_only=local_files_only,
         )
+        name = one_of({"name": name, "model_name_or_path": model_name_or_path})
         super().__init__(name, wishes, prompts, default_prompt_name)
+        if kind_of(self.folder) == "cross-encoder":
+            warnings.warn(
+                f"{self.folder} holds a cross-encoder: as a bi-encoder it gets mean pooling, for which nobody trained "
+                f"it. Train it, or open it with CrossEncoder({str(name)!r}).",
+                UntrainedWarning,
+                stacklevel=2,
+            )
         chosen = one_of({"similarity": similarity, "similarity_fn_name": similarity_fn_name})
         self._similarity = check_similarity(chosen or self.checkpoint.spec.similarity or "cosine")
         self.truncate_dim = truncate_dim if truncate_dim is not None else self.checkpoint.spec.truncate_dim
@@ -125,6 +142,8 @@ class BiEncoder(Model):
         inputs: str | Sequence[str] | None = None,
         show_progress_bar: bool | None = None,
         normalize_embeddings: bool | None = None,
+        pool: Any = None,
+        chunk_size: int | None = None,
     ) -> Any:
         """Embeddings of texts.
 
@@ -149,6 +168,8 @@ class BiEncoder(Model):
             inputs: ST's newer name of `texts`.
             show_progress_bar: ST's name of `show_progress`.
             normalize_embeddings: ST's name of `normalize`.
+            pool: refused; the message says what to do.
+            chunk_size: without effect; ST's worker processes take so many texts at a time.
 
         Returns:
             (B, E) float32, or (E,) for one text.
@@ -158,6 +179,7 @@ class BiEncoder(Model):
             TypeError: nothing to work on, or two names for one argument.
             DataError: something that is not a text.
         """
+        refuse_arguments({"pool": pool})
         texts = one_of({"texts": texts, "sentences": sentences, "inputs": inputs})
         normalize = one_of({"normalize": normalize, "normalize_embeddings": normalize_embeddings}, False)
         if output_value != "sentence_embedding":
@@ -241,8 +263,12 @@ class BiEncoder(Model):
 
     @property
     def similarity_fn_name(self) -> str:
-        """The name of the similarity."""
+        """The name of the similarity; settable."""
         return self._similarity
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: Any) -> None:
+        self._similarity = check_similarity(value)
 
     def get_embedding_dimension(self) -> int:
         """Length of the embeddings that `encode` returns.

@@ -23,7 +23,7 @@ from rankwright.encoder.spec import (
     Normalize,
     Pooling,
 )
-from rankwright.errors import ModelFormatError, ValueRangeError
+from rankwright.errors import ModelFormatError
 from rankwright.models.activations import IDENTITY, SIGMOID
 from rankwright.models.weights import Weights
 from rankwright.text.tokenizer_files import read_tokenizer_facts
@@ -107,6 +107,25 @@ def read_spec(folder: Path, kind: Kind, *, num_labels: int | None = None, max_le
     labels, head_is_new = _head(checkpoint, num_labels)
     activation = _activation(checkpoint, labels)
     return ModelSpec(**values, num_labels=labels, head_is_new=head_is_new, activation=activation)
+
+
+def kind_of(folder: Path) -> Kind:
+    """The kind of model in a folder: what sentence-transformers noted, else what the transformers config says.
+
+    Args:
+        folder: a checkpoint.
+
+    Returns:
+        "cross-encoder" for a CrossEncoder or a sequence classification model, else "bi-encoder".
+    """
+    noted = _read_json(folder / "config_sentence_transformers.json").get("model_type")
+    if noted in MODEL_TYPES.values():
+        return "cross-encoder" if noted == MODEL_TYPES["cross-encoder"] else "bi-encoder"
+    if (folder / "modules.json").is_file():
+        return "bi-encoder"
+    architectures = _read_json(folder / "config.json").get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    return "cross-encoder" if any(str(name).endswith("ForSequenceClassification") for name in names) else "bi-encoder"
 
 
 def read_weights(folder: Path, spec: ModelSpec) -> Weights:
@@ -391,14 +410,8 @@ def _max_length(
     checkpoint: _Checkpoint, architecture: Architecture, *, asked: int | None, tokenizer: int | None
 ) -> int:
     """The user's maximum, else OLD's, else the tokenizer's, as far as there are positions for it."""
-    # RoBERTa and MPNet leave the positions up to the pad id unused
-    start = architecture.position_ids_start
-    positions = architecture.max_positions - (0 if start is None else start + 1)
-    limit = None if architecture.rotary_bases else positions
-    if asked is not None and (asked < 1 or (limit is not None and asked > limit)):
-        raise ValueRangeError(f"max_length must be from 1 to {limit or 'any'} for {checkpoint.folder}, got {asked}.")
+    if asked is not None:
+        return architecture.check_max_length(asked, checkpoint.folder)
     kwargs = checkpoint.transformer.get("processor_kwargs") or checkpoint.transformer.get("tokenizer_args") or {}
-    stored = asked or kwargs.get("model_max_length") or checkpoint.transformer.get("max_seq_length")
-    if stored is None:
-        return min(positions, tokenizer or positions)
-    return int(stored) if limit is None else min(int(stored), limit)
+    stored = kwargs.get("model_max_length") or checkpoint.transformer.get("max_seq_length") or tokenizer
+    return min(int(stored or architecture.longest_text), architecture.longest_text)

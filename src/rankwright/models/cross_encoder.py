@@ -3,6 +3,7 @@
 In: pairs (query, document). Out: `scores_B` (or (B, N) with N labels) float32, higher is better.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, DataError
 from rankwright.models.activations import activation_path, apply_activation, softmax
-from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
+from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
 from rankwright.models.inference import BatchLimits
-from rankwright.models.loading import Wishes
+from rankwright.models.loading import UntrainedWarning, Wishes
 from rankwright.models.model import Model, ranked, to_output
 
 Pair = tuple[str, str]
@@ -45,6 +46,9 @@ class CrossEncoder(Model):
         backend: ST's name of `engine`.
         model_kwargs: ST's place for `dtype` (or `torch_dtype`).
         tokenizer_kwargs: ST's place for `max_length` (as `model_max_length`).
+        model_name_or_path: ST's name of `name`.
+        processor_kwargs: ST's newer name of `tokenizer_kwargs`.
+        config_kwargs: refused; the message says what to use.
 
     Raises:
         HubError: no such name.
@@ -61,7 +65,7 @@ class CrossEncoder(Model):
 
     def __init__(
         self,
-        name: str | Path,
+        name: str | Path | None = None,
         num_labels: int | None = None,
         max_length: int | None = None,
         activation: Any = None,
@@ -81,12 +85,16 @@ class CrossEncoder(Model):
         backend: str | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
+        model_name_or_path: str | Path | None = None,
+        processor_kwargs: Mapping[str, Any] | None = None,
+        config_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
+        refuse_arguments({"config_kwargs": config_kwargs})
         # pylint: disable=duplicate-code  # both constructors name every argument, and mean the same by it
         wishes = Wishes(
             kind="cross-encoder",
             num_labels=num_labels,
-            max_length=max_length_of(max_length, tokenizer_kwargs),
+            max_length=max_length_of(max_length, tokenizer_kwargs, processor_kwargs),
             engine=engine_of(backend, engine),
             device=str(device or "auto"),
             dtype=dtype_of(dtype, model_kwargs),
@@ -95,7 +103,15 @@ class CrossEncoder(Model):
             token=token,
             local_files_only=local_files_only,
         )
+        name = one_of({"name": name, "model_name_or_path": model_name_or_path})
         super().__init__(name, wishes, prompts, default_prompt_name)
+        if self.checkpoint.spec.head_is_new:
+            warnings.warn(
+                f"{self.folder} holds no classification head: a new one was drawn at random, and its scores mean "
+                f"nothing. Train it, or open it with BiEncoder({str(name)!r}).",
+                UntrainedWarning,
+                stacklevel=2,
+            )
         given = {
             "activation": activation,
             "activation_fn": activation_fn,
@@ -122,6 +138,9 @@ class CrossEncoder(Model):
         inputs: Any = None,
         show_progress_bar: bool | None = None,
         activation_fn: Any = None,
+        pool: Any = None,
+        chunk_size: int | None = None,
+        num_workers: int | None = None,
     ) -> Any:
         """Scores of pairs.
 
@@ -141,6 +160,9 @@ class CrossEncoder(Model):
             inputs: ST's newer name of `pairs`.
             show_progress_bar: ST's name of `show_progress`.
             activation_fn: ST's name of `activation`.
+            pool: refused; the message says what to do.
+            chunk_size: without effect; ST's worker processes take so many pairs at a time.
+            num_workers: without effect; ST's old versions read pairs in so many processes.
 
         Returns:
             (B,) float32 with one label, (B, N) with several; for one pair, without the first axis.
@@ -150,12 +172,12 @@ class CrossEncoder(Model):
             TypeError: nothing to work on, or two names for one argument.
             DataError: something that is not a pair of texts.
         """
+        refuse_arguments({"pool": pool})
         pairs = one_of({"pairs": pairs, "inputs": inputs, "sentences": sentences})
         if pairs is None:
             raise TypeError("predict() needs pairs: a pair of strings, or a list of pairs.")
         self._check_device(device)
-        is_single = len(pairs) > 0 and isinstance(pairs[0], str)
-        listed = [tuple(pair) for pair in ([pairs] if is_single else pairs)]
+        listed, is_single = pairs_of(pairs)
         chosen = one_of({"activation": activation, "activation_fn": activation_fn}, self.activation)
         show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
         logits_BN = self._logits(
@@ -187,6 +209,12 @@ class CrossEncoder(Model):
         show_progress: bool | None = None,
         show_progress_bar: bool | None = None,
         activation_fn: Any = None,
+        apply_softmax: bool = False,
+        convert_to_tensor: bool = False,
+        device: str | None = None,
+        pool: Any = None,
+        chunk_size: int | None = None,
+        num_workers: int | None = None,
     ) -> list[dict[str, Any]]:
         """Documents in the order of their scores for a query.
 
@@ -203,6 +231,12 @@ class CrossEncoder(Model):
             show_progress: as in `predict`.
             show_progress_bar: ST's name of `show_progress`.
             activation_fn: ST's name of `activation`.
+            apply_softmax: without effect, as in ST: softmax is for several labels.
+            convert_to_tensor: refused; the message says what to use.
+            device: as in `predict`.
+            pool: refused; the message says what to do.
+            chunk_size: without effect, as in `predict`.
+            num_workers: without effect, as in `predict`.
 
         Returns:
             Entries {"corpus_id": index in `documents`, "score": float, "text": document if asked}, best first;
@@ -211,6 +245,7 @@ class CrossEncoder(Model):
         Raises:
             ConfigError: a model with several labels, which has no single score to rank by.
         """
+        refuse_arguments({"convert_to_tensor": convert_to_tensor, "pool": pool})
         if self.num_labels != 1:
             raise ConfigError(f"rank() needs a model with 1 label, this one has {self.num_labels}. Use predict().")
         scores = self.predict(
@@ -220,6 +255,7 @@ class CrossEncoder(Model):
             batch_size=batch_size,
             batch_tokens=batch_tokens,
             activation=activation,
+            device=device,
             show_progress=show_progress,
             show_progress_bar=show_progress_bar,
             activation_fn=activation_fn,
@@ -244,10 +280,40 @@ class CrossEncoder(Model):
 
     @property
     def activation_fn(self) -> Any:
-        """ST's name of `activation`."""
+        """ST's name of `activation`; settable."""
         return self.activation
+
+    @activation_fn.setter
+    def activation_fn(self, value: Any) -> None:
+        self.activation = value
+
+    default_activation_function = activation_fn
 
     def _logits(self, pairs: list[Any], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
         if not pairs:
             return np.empty((0, self.num_labels), dtype=np.float32)
         return self._run(pairs, prompt=prompt, limits=limits, show_progress=show_progress)
+
+
+def pairs_of(given: Any) -> tuple[list[Pair], bool]:
+    """The pairs in what a caller passed, and whether it was a single one.
+
+    Args:
+        given: a pair of strings, or pairs in a list, iterator or array.
+
+    Returns:
+        The pairs, and whether it was one alone.
+
+    Raises:
+        DataError: a string or mapping where a pair must be; its letters or keys would be taken for texts.
+    """
+    expected = 'expected ("query", "document"), or a list of such pairs'
+    if isinstance(given, (str, Mapping)):
+        raise DataError(f"pairs are {given!r:.80}: {expected}.")
+    listed = given.tolist() if isinstance(given, np.ndarray) else list(given)
+    is_single = bool(listed) and isinstance(listed[0], str)
+    pairs = [listed] if is_single else listed
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list, np.ndarray)):
+            raise DataError(f"pair {i} is {pair!r:.80}: {expected}. Take (row['query'], row['document']) of a mapping.")
+    return [tuple(pair) for pair in pairs], is_single

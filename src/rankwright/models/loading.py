@@ -3,6 +3,7 @@
 In: a folder or Hub name, and the user's wishes. Out: `Checkpoint`, on which both model classes stand.
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,12 @@ from rankwright.hub import resolve
 from rankwright.models.checkpoint_read import read_spec, read_weights, transformer_folder
 from rankwright.text.tokenizer import Tokenizer
 from rankwright.text.tokenizer_files import load_tokenizer, read_tokenizer_facts
+
+logger = logging.getLogger(__name__)
+
+
+class UntrainedWarning(UserWarning):
+    """A model was opened from a folder that lacks a part of it, which is then made up."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Checkpoint:
                     device=self.wishes.device,
                     dtype=self.wishes.dtype,
                 )
+                device = getattr(self._engine, "device", "cpu")
+                logger.info("%s runs on %s: engine %s, %s", self.folder, device, self._engine.name, self._engine.dtype)
             return self._engine
 
     def on(self, device: str) -> "Checkpoint":

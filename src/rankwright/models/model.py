@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec, Pooling
 from rankwright.errors import ConfigError
+from rankwright.models.arguments import REFUSED_ATTRIBUTES
 from rankwright.models.describe import describe
 from rankwright.models.inference import BatchLimits, run_texts
 from rankwright.models.loading import Wishes, open_checkpoint
@@ -34,11 +35,13 @@ class Model(ABC):
 
     def __init__(
         self,
-        name: str | Path,
+        name: str | Path | None,
         wishes: Wishes,
         prompts: Mapping[str, str] | None,
         default_prompt_name: str | None,
     ) -> None:
+        if name is None:
+            raise TypeError(f"{type(self).__name__}() needs a name: a folder, or a name on the Hub.")
         self.checkpoint = open_checkpoint(name, wishes)
         spec = self.checkpoint.spec
         self.prompts = {**spec.prompts, **(prompts or {})}
@@ -138,9 +141,26 @@ class Model(ABC):
 
     @max_length.setter
     def max_length(self, value: int) -> None:
-        self._tokenizer = self._tokenizer.with_max_length(value)
+        checked = self.checkpoint.spec.architecture.check_max_length(value, self.folder)
+        self._tokenizer = self._tokenizer.with_max_length(checked)
 
     max_seq_length = max_length
+
+    def get_max_seq_length(self) -> int:
+        """ST's name of `max_length`.
+
+        Returns:
+            Tokens of a text (or pair) at most.
+        """
+        return self.max_length
+
+    def eval(self) -> Self:
+        """Nothing, for ST's sake: inference never drops out.
+
+        Returns:
+            The model itself.
+        """
+        return self
 
     @property
     def device(self) -> str:
@@ -154,6 +174,15 @@ class Model(ABC):
 
     def __str__(self) -> str:
         return describe(type(self).__name__, self.spec)
+
+    def __getitem__(self, index: object) -> NoReturn:
+        raise ConfigError(f"{type(self).__name__} has no modules to index. {REFUSED_ATTRIBUTES['model[0]']}")
+
+    if not TYPE_CHECKING:  # a type checker is to know that other names do not exist
+
+        def __getattr__(self, name: str) -> NoReturn:
+            advice = f" {REFUSED_ATTRIBUTES[name]}" if name in REFUSED_ATTRIBUTES else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.{advice}")
 
     def _prompt(self, name: str | None, text: str | None) -> str:
         """The prompt to use: its text, else the named one, else the default one, else none."""

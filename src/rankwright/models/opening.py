@@ -3,12 +3,12 @@
 In: a folder or Hub name. Out: `BiEncoder` or `CrossEncoder`.
 """
 
-import json
 from pathlib import Path
 
 from rankwright.errors import ConfigError
 from rankwright.hub import resolve
 from rankwright.models.bi_encoder import BiEncoder
+from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.cross_encoder import CrossEncoder
 
 CLASSES: dict[str, type[BiEncoder] | type[CrossEncoder]] = {"bi-encoder": BiEncoder, "cross-encoder": CrossEncoder}
@@ -44,26 +44,3 @@ def open_model(
     if kind not in CLASSES:
         raise ConfigError(f"kind={kind!r}: expected one of {', '.join(CLASSES)}.")
     return CLASSES[kind](name, engine=engine, dtype=dtype, device=device, max_length=max_length)
-
-
-def kind_of(folder: Path) -> str:
-    """The kind of model in a folder: what sentence-transformers noted, else what the transformers config says.
-
-    Args:
-        folder: a checkpoint.
-
-    Returns:
-        "cross-encoder" for a CrossEncoder or a sequence classification model, else "bi-encoder".
-    """
-    noted = _read(folder / "config_sentence_transformers.json").get("model_type")
-    if noted in ("CrossEncoder", "SentenceTransformer"):
-        return "cross-encoder" if noted == "CrossEncoder" else "bi-encoder"
-    if (folder / "modules.json").is_file():
-        return "bi-encoder"
-    architectures = _read(folder / "config.json").get("architectures")
-    names = architectures if isinstance(architectures, list) else []
-    return "cross-encoder" if any(str(name).endswith("ForSequenceClassification") for name in names) else "bi-encoder"
-
-
-def _read(path: Path) -> dict[str, object]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

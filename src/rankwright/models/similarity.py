@@ -4,6 +4,7 @@ In: embeddings_AE, embeddings_BE. Out: all pairs (A, B), or one value for each p
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -42,21 +43,22 @@ PAIRWISE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def check_similarity(name: str) -> str:
+def check_similarity(name: Any) -> str:
     """The name, if it is one of `SIMILARITIES`.
 
     Args:
-        name: the name.
+        name: the name, or ST's enumeration value for it.
 
     Returns:
-        The same.
+        The name.
 
     Raises:
         ConfigError: it is not.
     """
+    name = getattr(name, "value", name)
     if name not in SIMILARITIES:
         raise ConfigError(f"similarity={name!r}: expected one of {', '.join(SIMILARITIES)}.")
-    return name
+    return str(name)
 
 
 def rows_of(embeddings: object) -> np.ndarray:

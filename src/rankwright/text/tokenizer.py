@@ -76,9 +76,22 @@ class Tokenizer:
         return batch, Truncation(len(ids_B), len(truncated), lost)
 
     def prompt_length(self, prompt: str) -> int:
-        """Tokens of the prompt with the leading special token, without a trailing one, as ST counts them."""
+        """Tokens of the prompt after truncation, with the leading special token, without a trailing one, as in ST."""
         encoding = self.backend.encode(prompt)
-        return len(encoding.ids) - (1 if encoding.ids and encoding.sequence_ids[-1] is None else 0)
+        has_end = bool(encoding.ids) and encoding.sequence_ids[-1] is None
+        return min(len(encoding.ids), self.max_length) - has_end
+
+    def __call__(self, texts: str | Sequence[Text]) -> dict[str, list[Any]]:
+        """Ids as transformers' tokenizers return them, for one text or for each of several, not truncated."""
+        if isinstance(texts, str):
+            return {"input_ids": self.encode(texts)}
+        check_texts(texts)
+        return {"input_ids": [list(encoding.ids) for encoding in self.backend.encode_batch_fast(list(texts))]}
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the vocabulary, without those that were added to it."""
+        return int(self.backend.get_vocab_size(with_added_tokens=False))
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text, special tokens included, not truncated."""

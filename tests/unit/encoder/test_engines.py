@@ -35,6 +35,32 @@ def run(spec: ModelSpec, model: BiEncoder | CrossEncoder, texts: Any, engine: st
     return made.run(model.tokenize(texts))
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "nonsense", "meta"])
+def test_a_device_that_is_not_there_names_those_that_are(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+    model = BiEncoder(tiny.bi_encoder("bert")).to(device)
+    with pytest.raises(ConfigError, match=f"device='{device}': not found on this machine by torch. It has cpu\\."):
+        model.encode("a text")
+
+
+def test_the_devices_of_an_accelerator_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    assert torch_module.find_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ConfigError, match=r"device='cuda:2': .* It has cpu, cuda, cuda:1\."):
+        torch_module.find_device("cuda:2")
+
+
+def test_the_engine_is_said_once_in_the_log(tiny: Any, caplog: pytest.LogCaptureFixture) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), engine="torch", device="cpu", dtype="float32")
+    with caplog.at_level("INFO", logger="rankwright"):
+        model.encode("a text")
+        model.encode("another")
+    assert [m for m in caplog.messages if "engine" in m] == [f"{model.folder} runs on cpu: engine torch, float32"]
+
+
 @each_engine
 @each_family
 def test_a_text_gets_the_same_embedding_in_any_company(tiny: Any, family: str, engine: str) -> None:

@@ -192,6 +192,10 @@ def test_backend_is_the_engine(folder: Path) -> None:
             lambda: max_length_of(None, {"padding_side": "left"}),
             r"tokenizer_kwargs has the key 'padding_side'.* knows 'model_max_length'",
         ),
+        (
+            lambda: max_length_of(None, None, {"padding_side": "left"}),
+            r"processor_kwargs has the key 'padding_side'.* knows 'model_max_length'",
+        ),
     ],
 )
 def test_what_has_no_meaning_here_names_what_has(call: Callable[[], object], message: str) -> None:
@@ -204,6 +208,9 @@ def test_what_has_no_meaning_here_names_what_has(call: Callable[[], object], mes
     [
         ({"dtype": "float32", "model_kwargs": {"dtype": "float32"}}, ("dtype", r"model_kwargs\['dtype'\]")),
         ({"max_length": 8, "tokenizer_kwargs": {"model_max_length": 8}}, ("max_length", "tokenizer_kwargs")),
+        ({"max_length": 8, "processor_kwargs": {"model_max_length": 8}}, ("max_length", "processor_kwargs")),
+        ({"tokenizer_kwargs": {}, "processor_kwargs": {}}, ("tokenizer_kwargs", "processor_kwargs")),
+        ({"model_name_or_path": "x"}, ("name", "model_name_or_path")),
         ({"engine": "torch", "backend": "torch"}, ("engine", "backend")),
         ({"similarity": "dot", "similarity_fn_name": "dot"}, ("similarity", "similarity_fn_name")),
     ],

@@ -13,6 +13,7 @@ import torch
 from rankwright import BiEncoder, CrossEncoder
 from rankwright.errors import ConfigError, DataError, HubError, ModelFormatError, ValueRangeError
 from rankwright.models.inference import run_texts
+from rankwright.models.loading import UntrainedWarning
 from rankwright.models.opening import kind_of, open_model
 from rankwright.text import Truncation
 from tests.texts import CORPUS, QUERY, random_texts
@@ -249,12 +250,23 @@ def test_a_saved_cross_encoder_is_the_same_to_the_bit(tiny: Any, tmp_path: Path,
 
 
 def test_a_new_head_is_saved_and_no_longer_new(tiny: Any, tmp_path: Path) -> None:
-    model = CrossEncoder(tiny.bi_encoder("bert"), num_labels=2, dtype="float32")
+    folder = tiny.bi_encoder("bert")
+    with pytest.warns(
+        UntrainedWarning, match=r"drawn at random, .* mean nothing\. Train it, or .* BiEncoder\("
+    ) as told:
+        model = CrossEncoder(folder, num_labels=2, dtype="float32")
+    assert len(told) == 1
     assert model.spec.head_is_new
     model.save(tmp_path / "saved")
     again = CrossEncoder(tmp_path / "saved", dtype="float32")
     assert not again.spec.head_is_new
     np.testing.assert_array_equal(again.predict(PAIRS), model.predict(PAIRS))
+
+
+def test_a_cross_encoder_opened_as_a_bi_encoder_is_told_of(tiny: Any) -> None:
+    folder = tiny.cross_encoder("bert")
+    with pytest.warns(UntrainedWarning, match=r"mean pooling, for which nobody trained it\. .* CrossEncoder\("):
+        BiEncoder(folder)
 
 
 def test_a_trained_copy_is_saved_by_its_tensors(bi_encoder: BiEncoder, tmp_path: Path) -> None:
@@ -267,7 +279,8 @@ def test_a_trained_copy_is_saved_by_its_tensors(bi_encoder: BiEncoder, tmp_path:
 def test_a_model_opens_as_what_its_files_say(tiny: Any) -> None:
     assert isinstance(open_model(tiny.bi_encoder("bert")), BiEncoder)
     assert isinstance(open_model(tiny.cross_encoder("bert")), CrossEncoder)
-    assert isinstance(open_model(tiny.bi_encoder("bert"), kind="cross-encoder"), CrossEncoder)
+    with pytest.warns(UntrainedWarning, match="no classification head"):
+        assert isinstance(open_model(tiny.bi_encoder("bert"), kind="cross-encoder"), CrossEncoder)
     with pytest.raises(ConfigError, match="kind='reranker': expected one of bi-encoder, cross-encoder"):
         open_model(tiny.bi_encoder("bert"), kind="reranker")
 

@@ -151,5 +151,27 @@ def test_a_function_without_a_path_cannot_be_stored() -> None:
 def test_an_unknown_activation_stops_the_model(tiny: Any) -> None:
     from rankwright import CrossEncoder
 
-    with pytest.raises(ValueError, match="unknown activation 'sigmiod': expected one of"):
+    with pytest.raises(
+        ConfigError, match="activation='sigmiod': expected one of Identity, Sigmoid, Tanh, ReLU, the path"
+    ):
         CrossEncoder(tiny.cross_encoder("bert"), activation="sigmiod")
+
+
+@pytest.mark.parametrize("name", ["nope", "torch.nn.Nope", "torch.nn.nowhere.SiLU", "torch.nn.Linear", "os.system"])
+def test_an_unknown_activation_names_those_that_are_known(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"activation='{name}': expected one of Identity, Sigmoid"):
+        apply_activation(name, np.zeros((1, 1), np.float32))
+
+
+@pytest.mark.parametrize("activation", [lambda x: torch.sigmoid(x), lambda x: x.sigmoid()], ids=["function", "method"])
+def test_a_function_of_the_user_may_take_tensors(activation: Any) -> None:
+    logits_BN = np.array([[-2.0], [0.5]], np.float32)
+    np.testing.assert_allclose(apply_activation(activation, logits_BN), sigmoid(logits_BN), rtol=1e-6)
+
+
+def test_a_function_that_takes_neither_arrays_nor_tensors_fails_with_its_own_words() -> None:
+    def activation(x: object) -> None:
+        raise TypeError("wants something else")
+
+    with pytest.raises(TypeError, match="wants something else"):
+        apply_activation(activation, np.zeros((1, 1), np.float32))
