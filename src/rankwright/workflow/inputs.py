@@ -16,6 +16,7 @@ from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.checkpoint_read import read_weights
+from rankwright.models.loading import UntrainedWarning
 from rankwright.records import LabelledPair, PositivePair
 from rankwright.workflow.measuring import EvaluationData, evaluation_data_of, read_evaluation_data
 
@@ -60,6 +61,13 @@ def base_model(config: RunConfig) -> BiEncoder | CrossEncoder:
         "revision": wanted.revision,
         "trust_remote_code": wanted.trust_remote_code,
     }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UntrainedWarning)  # what is missing is about to be trained
+        return _opened(config, where)
+
+
+def _opened(config: RunConfig, where: dict[str, Any]) -> BiEncoder | CrossEncoder:
+    wanted = config.model
     if config.kind == "cross-encoder":
         if wanted.pooling is not None or wanted.truncate_dim is not None:
             raise ConfigError("pooling and truncate_dim in [model] have no effect on a cross-encoder. Remove them.")
