@@ -32,7 +32,7 @@ from rankwright.training.schedule import learning_rate_factor, warmup_of
 logger = logging.getLogger(__name__)
 
 
-STEPS_BETWEEN_RELEASES = 20
+STEPS_BETWEEN_RELEASES = 10
 """Steps after which freed memory is given back, which takes a tenth of a second or two."""
 
 
