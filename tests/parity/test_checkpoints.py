@@ -17,6 +17,7 @@ from rankwright.encoder.spec import Dense, Kind, ModelSpec, Pooling
 from rankwright.hub import resolve
 from rankwright.models.checkpoint_read import read_spec, read_weights
 from rankwright.models.checkpoint_write import write_checkpoint
+from rankwright.models.loading import UntrainedWarning
 from rankwright.text.tokenizer_files import load_tokenizer
 from tests.parity.reference import our_bi_encoder, our_cross_encoder, st_bi_encoder, st_cross_encoder
 from tests.texts import CORPUS, HARD_PAIRS, HARD_TEXTS
@@ -150,7 +151,8 @@ def test_transformers_finds_every_tensor_that_we_wrote(tiny: Any, tmp_path: Path
 
 @each_cross_family
 def test_encoder_with_a_new_head_is_a_cross_encoder_to_st(tiny: Any, tmp_path: Path, family: str) -> None:
-    model = our_cross_encoder(tiny.bi_encoder(family), num_labels=2)
+    with pytest.warns(UntrainedWarning):
+        model = our_cross_encoder(tiny.bi_encoder(family), num_labels=2)
     assert model.spec.head_is_new
     model.save(tmp_path / "ours")
     reference = st_cross_encoder(tmp_path / "ours")

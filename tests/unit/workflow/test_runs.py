@@ -197,6 +197,12 @@ def test_a_trained_head_is_compared_with_itself_before(tiny: Any, tmp_path: Path
     assert result.summary["comparison"]["reference"] == "base"
 
 
+def test_an_opened_model_stands_for_its_kind_and_folder(tiny: Any, tmp_path: Path) -> None:
+    model = CrossEncoder(tiny.cross_encoder("bert"))
+    done = train(model, judged_pairs(tmp_path / "pairs.jsonl"), out=tmp_path / "run", config=QUICK)
+    assert (done.summary["kind"], done.summary["base"]) == ("cross-encoder", str(model.folder))
+
+
 def test_a_tenth_of_the_queries_is_held_out_where_no_evaluation_data_is_given(reranker: RunResult) -> None:
     facts = read(reranker.folder / "data.json")
     held = facts["eval"][0]
