@@ -32,13 +32,10 @@ def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settin
     if not known:
         raise ConfigError(f"{data.name} has nothing to measure a model of several labels by. Give labelled pairs.")
     for name in settings.measures:
-        if _ranks(model, data) and name not in known:
+        if _ranks(model, data) and name not in _pair_measures(model, data):
             parse_measure(name)
-        if name not in known:
+        elif name not in known:
             raise ConfigError(f"measure {name!r} is not among those of {data.name}: {', '.join(known)}.")
-    if _ranks(model, data):
-        for name in known[: len(known) - len(_pair_measures(model, data))]:
-            parse_measure(name)
     if settings.primary is not None and settings.primary not in known:
         raise ConfigError(
             f"primary measure {settings.primary!r} is not among those of this data: {', '.join(known)}. "

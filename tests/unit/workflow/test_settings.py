@@ -53,6 +53,7 @@ def test_the_names_are_those_of_the_measures_that_come(tiny: Any, tmp_path: Path
     [
         ("bi-encoder", "beir", Settings(measures=("foo",)), "unknown measure 'foo'"),
         ("bi-encoder", "beir", Settings(measures=("ap",)), "unknown measure 'ap'"),
+        ("cross-encoder", "judged", Settings(measures=("foo@10",)), "unknown measure 'foo@10'"),
         ("cross-encoder", "judged", Settings(measures=("ap", "spearman")), "unknown measure 'spearman'"),
         ("cross-encoder", "graded", Settings(measures=("ndcg@10",)), "'ndcg@10' is not among .*: spearman, pearson"),
         ("bi-encoder", "beir", Settings(dims=(64,)), r"dims = \[64\]: embeddings of .* have 32 numbers"),
