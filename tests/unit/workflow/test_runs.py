@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from rankwright import BiEncoder, CrossEncoder, train
 from rankwright.config import read_config
+from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import read_evaluations
 from rankwright.workflow.runs import RunResult, Watch, plan_run, run_config
@@ -396,10 +397,16 @@ def test_graded_pairs_are_measured_by_rank_correlation(tiny: Any, tmp_path: Path
     assert result.summary["primary_measure"] == "spearman"
 
 
-def test_layers_may_be_computed_again(reranker: RunResult, tiny: Any, tmp_path: Path) -> None:
+def test_layers_may_be_computed_again(
+    reranker: RunResult, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[TorchEncoder] = []
+    original = TorchEncoder.checkpoint_layers
+    monkeypatch.setattr(TorchEncoder, "checkpoint_layers", lambda self: (asked.append(self), original(self)))
     data = read_config(reranker.folder / "config.toml").data.train
     config = {"training.gradient_checkpointing": True}
     again = quick(tiny.bi_encoder("bert"), data, tmp_path / "run", config=config)
+    assert len(asked) == 1
     for name, array in weights(reranker.folder).items():
         np.testing.assert_allclose(weights(again.folder)[name], array, atol=2e-4, err_msg=name)
 
