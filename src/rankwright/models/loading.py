@@ -74,9 +74,10 @@ class Checkpoint:
                 logger.info("%s runs on %s: engine %s, %s", self.folder, device, self._engine.name, self._engine.dtype)
             return self._engine
 
-    def on(self, device: str) -> "Checkpoint":
-        """The same checkpoint for another device."""
-        return replace(self, wishes=replace(self.wishes, device=device), _engine=None, _lock=threading.Lock())
+    def wished(self, *, device: str | None = None, dtype: str | None = None) -> "Checkpoint":
+        """The same checkpoint for another device or type of computation; None: as it was."""
+        wishes = replace(self.wishes, device=device or self.wishes.device, dtype=dtype or self.wishes.dtype)
+        return replace(self, wishes=wishes, _engine=None, _lock=threading.Lock())
 
     def with_spec(self, spec: ModelSpec) -> "Checkpoint":
         """The same checkpoint, described otherwise."""

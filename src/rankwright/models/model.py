@@ -18,7 +18,7 @@ from rankwright.errors import ConfigError
 from rankwright.models.arguments import REFUSED_ATTRIBUTES
 from rankwright.models.describe import describe
 from rankwright.models.inference import BatchLimits, run_texts
-from rankwright.models.loading import Wishes, open_checkpoint
+from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
 from rankwright.text import TokenBatch, Truncation
 from rankwright.text.tokenizer import Text, Tokenizer
 
@@ -64,10 +64,18 @@ class Model(ABC):
         Returns:
             A new model; this one is not changed.
         """
-        twin = copy(self)
-        twin.checkpoint = self.checkpoint.with_parameters(parameters)
-        twin.prompts = dict(self.prompts)
-        return twin
+        return self._twin(self.checkpoint.with_parameters(parameters))
+
+    def with_dtype(self, dtype: str) -> Self:
+        """The same model computing in another type.
+
+        Args:
+            dtype: "auto", "float32", "bfloat16" or "float16".
+
+        Returns:
+            A new model; this one is not changed.
+        """
+        return self._twin(self.checkpoint.wished(dtype=dtype))
 
     def save(self, folder: str | Path, tensors: Mapping[str, np.ndarray] | None = None) -> None:
         """Write a checkpoint that rankwright, sentence-transformers 2 to 6 and transformers load.
@@ -121,7 +129,7 @@ class Model(ABC):
         Returns:
             The model itself.
         """
-        self.checkpoint = self.checkpoint.on(str(device))
+        self.checkpoint = self.checkpoint.wished(device=str(device))
         return self
 
     @property
@@ -183,6 +191,12 @@ class Model(ABC):
         def __getattr__(self, name: str) -> NoReturn:
             advice = f" {REFUSED_ATTRIBUTES[name]}" if name in REFUSED_ATTRIBUTES else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.{advice}")
+
+    def _twin(self, checkpoint: Checkpoint) -> Self:
+        twin = copy(self)
+        twin.checkpoint = checkpoint
+        twin.prompts = dict(self.prompts)
+        return twin
 
     def _prompt(self, name: str | None, text: str | None) -> str:
         """The prompt to use: its text, else the named one, else the default one, else none."""

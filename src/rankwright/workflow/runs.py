@@ -186,7 +186,7 @@ def _run(out: Path, start: Start, *, loss: Callable[..., Any] | None, watch: Wat
     trained_model.save(out / "model")
     state.evaluation_time_s += time.perf_counter() - started
     summary = _summary(config, trained_model, plan, state, trained[0], comparison)
-    summary["usage"] = usage_example(trained_model, inputs.evaluation)
+    summary["usage"] = usage_example(trained_model.with_dtype("float32"), inputs.evaluation)
     summary |= {"loss": loss_facts(config.loss, loss), "energy": energy}
     write_json(out / "summary.json", summary)
     write_card(out, template=None if config.card.template is None else Path(config.card.template))
