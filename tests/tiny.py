@@ -8,8 +8,11 @@ LayerNorm weights 1 +- 0.2, and an eps of 1e-3 that can be told from others.
 """
 
 import json
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from tests.texts import CORPUS
 HIDDEN = 32
 EPS = 1e-3
 VOCAB = 700
+LONGEST_PIECE = 8
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def wordpiece() -> Tokenizer:
     """BERT: cleaned, lower-cased, split at punctuation; `[CLS] A [SEP] B [SEP]` with types 0 and 1.
 
     Returns:
-        The tokenizer, trained on `CORPUS`.
+        The tokenizer, made of `CORPUS`.
     """
     tokenizer = _wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -70,7 +74,7 @@ def mpnet_wordpiece() -> Tokenizer:
     """MPNet: BERT's pieces, RoBERTa's special tokens and ids (`<s>` 0, `<pad>` 1, `</s>` 2), `<s> A </s></s> B </s>`.
 
     Returns:
-        The tokenizer, trained on `CORPUS`.
+        The tokenizer, made of `CORPUS`.
     """
     tokenizer = _wordpiece(["<s>", "<pad>", "</s>", "[UNK]", "<mask>"])
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
@@ -83,16 +87,35 @@ def _wordpiece(special_tokens: list[str]) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=VOCAB, special_tokens=special_tokens, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    pieces = [*special_tokens, *_pieces(tokenizer, inside="##")]
+    tokenizer.model = models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
+    tokenizer.add_special_tokens(special_tokens)
     return tokenizer
+
+
+def _pieces(tokenizer: Tokenizer, *, inside: str) -> dict[str, int]:
+    """Every letter of `CORPUS` and its most frequent longer pieces, with their counts.
+
+    The trainers of WordPiece and Unigram settle ties by a hash that is another one in each process, so that no failure
+    could be repeated.
+    """
+    counts: Counter[str] = Counter()
+    for line in CORPUS:
+        text = line if tokenizer.normalizer is None else tokenizer.normalizer.normalize_str(line)
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text):
+            for start, stop in combinations(range(len(word) + 1), 2):
+                if stop - start <= LONGEST_PIECE:
+                    counts[("" if start == 0 else inside) + word[start:stop]] += 1
+    letters = sorted(piece for piece in counts if len(piece.removeprefix(inside)) == 1)
+    longer = sorted(counts.keys() - set(letters), key=lambda piece: (-counts[piece], piece))
+    return {piece: counts[piece] for piece in [*letters, *longer[: max(0, VOCAB - len(letters))]]}
 
 
 def roberta_bytes() -> Tokenizer:
     """RoBERTa: byte-level BPE, `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, mask last; `<s> A </s></s> B </s>`.
 
     Returns:
-        The tokenizer, trained on `CORPUS`.
+        The tokenizer, made of `CORPUS`.
     """
     tokenizer = _byte_bpe(["<s>", "<pad>", "</s>", "<unk>"])
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
@@ -104,7 +127,7 @@ def modernbert_bytes() -> Tokenizer:
     """ModernBERT: byte-level BPE after NFC, bracketed special tokens at the end; `[CLS] A [SEP] B [SEP]`, one type.
 
     Returns:
-        The tokenizer, trained on `CORPUS`.
+        The tokenizer, made of `CORPUS`.
     """
     tokenizer = _byte_bpe([])
     tokenizer.normalizer = normalizers.NFC()
@@ -137,15 +160,16 @@ def unigram() -> Tokenizer:
     """XLM-R: Unigram over words with a leading mark, RoBERTa's special ids; `<s> A </s></s> B </s>`.
 
     Returns:
-        The tokenizer, trained on `CORPUS`.
+        The tokenizer, made of `CORPUS`.
     """
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=VOCAB, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    special_tokens = ["<s>", "<pad>", "</s>", "<unk>"]
+    counts = _pieces(tokenizer, inside="")
+    scores = [(piece, math.log(count / sum(counts.values()))) for piece, count in counts.items()]
+    tokenizer.model = models.Unigram([(token, 0.0) for token in special_tokens] + scores, unk_id=3)
+    tokenizer.add_special_tokens(special_tokens)
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
