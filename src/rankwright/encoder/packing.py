@@ -27,7 +27,7 @@ class AttentionGroups:
     texts: list[np.ndarray]
 
 
-def group_by_length(starts_B1: np.ndarray, *, ratio: float = 1.15, max_scores: int = 1 << 22) -> AttentionGroups:
+def group_by_length(starts_B1: np.ndarray, *, ratio: float = 1.15, max_scores: int = 1 << 20) -> AttentionGroups:
     """Group texts whose lengths differ by at most `ratio`.
 
     Args:
