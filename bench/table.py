@@ -1,4 +1,4 @@
-"""`python -m bench.table [RESULT.json]`: write the README's table from a result, by default the newest."""
+"""`python -m bench.table [RESULT.json]`: write the README's table, each row from the newest result that holds it."""
 
 import json
 import sys
@@ -20,13 +20,19 @@ HEAD = (
 
 def main() -> None:
     """Read the result, replace what stands between the markers."""
-    results = sorted((ROOT / "bench" / "results").glob("*.json"))
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else results[-1]
+    paths = [Path(argument) for argument in sys.argv[1:]] or sorted((ROOT / "bench" / "results").glob("*.json"))
+    report = newest_rows([json.loads(path.read_text(encoding="utf-8")) for path in paths])
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    table = table_of(json.loads(path.read_text(encoding="utf-8")))
-    readme.write_text(between_markers(text, table), encoding="utf-8")
-    print(f"README.md: table written from {path.name}", file=sys.stderr)
+    readme.write_text(between_markers(text, table_of(report)), encoding="utf-8")
+    print(f"README.md: table written from {', '.join(path.name for path in paths)}", file=sys.stderr)
+
+
+def newest_rows(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """The newest report, with the rows that it lacks from older ones of the same machine."""
+    *older, newest = reports
+    rows = {row["row"]: row for report in older if report["machine"] == newest["machine"] for row in report["rows"]}
+    return newest | {"rows": list((rows | {row["row"]: row for row in newest["rows"]}).values())}
 
 
 def between_markers(text: str, table: str) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from bench.gate import Contestant
 from bench.inputs import training_pairs
 from bench.rows import ROWS, Entry, Row, run_row
 from bench.sizes import closure, installed_megabytes
-from bench.table import BEGIN, END, between_markers, table_of
+from bench.table import BEGIN, END, between_markers, newest_rows, table_of
 from bench.texts import docstring_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,14 @@ def test_table_puts_the_ratio_to_the_best_setting_first_and_names_the_cpu(tmp_pa
     )
     assert "on 2 cores of Some CPU (avx512_bf16)" in table
     assert "python 3.11.7, torch 2.13.0" in table
+
+
+def test_a_row_that_the_newest_result_lacks_comes_from_an_older_one_of_the_same_machine() -> None:
+    def report(machine: str, **rows: int) -> dict[str, Any]:
+        return {"machine": machine, "rows": [{"row": name, "value": value} for name, value in rows.items()]}
+
+    found = newest_rows([report("other", size=0, help=0), report("this", encode=1, size=1), report("this", encode=2)])
+    assert {row["row"]: row["value"] for row in found["rows"]} == {"encode": 2, "size": 1}
 
 
 def test_table_replaces_what_stands_between_the_markers() -> None:
