@@ -41,7 +41,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 layers: $(STAMP)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 docstrings: $(STAMP)
 	$(BIN)/pydoclint --quiet src

@@ -13,13 +13,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from rankwright import __version__
 from rankwright.encoder.spec import POOLING_MODES, Dense, ModelSpec, Pooling
 from rankwright.errors import ConfigError, ModelFormatError
 from rankwright.models.checkpoint_read import MODEL_TYPES, POOLING_KEYS, transformer_folder
@@ -181,7 +181,7 @@ def _class_stem(config: Mapping[str, object]) -> str:
 def _settings(spec: ModelSpec) -> dict[str, Any]:
     """config_sentence_transformers.json."""
     settings: dict[str, Any] = {
-        "__version__": {"rankwright": __version__},
+        "__version__": {"rankwright": version("rankwright")},
         "default_prompt_name": spec.default_prompt_name,
         "model_type": MODEL_TYPES[spec.kind],
         "prompts": dict(spec.prompts),
