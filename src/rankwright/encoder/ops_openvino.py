@@ -259,8 +259,9 @@ class OpenVINOOps:
 
     def _constant(self, values: np.ndarray) -> Node:
         if id(values) not in self.constants:
-            self.constants[id(values)] = self.op.constant(values)
-        return self.constants[id(values)]
+            # the array is kept beside its node, so that no other array can have its id
+            self.constants[id(values)] = (values, self.op.constant(values))
+        return self.constants[id(values)][1]
 
     def _ints(self, values: int | list[int]) -> Node:
         return self.op.constant(np.asarray(values, dtype=np.int64))

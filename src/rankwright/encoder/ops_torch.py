@@ -33,7 +33,7 @@ class TorchEncoder(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self._tables: dict[tuple[Any, ...], Tensor] = {}
+        self._tables: dict[tuple[int, torch.device], tuple[np.ndarray, Tensor]] = {}
         layer_paths = _layer_paths(spec)
         for module in parameters(spec):
             _attach(self, module.path, _build(module), layer_paths)
@@ -249,8 +249,9 @@ class TorchOps:
         """A constant of the description as a tensor on x's device, made once."""
         key = (id(values), x.device)
         if key not in self.root._tables:
-            self.root._tables[key] = torch.from_numpy(values).to(x.device)
-        return self.root._tables[key]
+            # the array is kept beside its tensor, so that no other array can ever have its id
+            self.root._tables[key] = (values, torch.from_numpy(values).to(x.device))
+        return self.root._tables[key][1]
 
 
 def _mean(x_LD: Tensor, skip: int) -> Tensor:

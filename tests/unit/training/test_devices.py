@@ -11,6 +11,7 @@ import torch
 from rankwright.encoder import engine_torch
 from rankwright.errors import ConfigError
 from rankwright.training.devices import autocast, make_accelerator, release_memory, stop_signals, training_dtype
+from tests.unit.training.tiny_job import deliver
 
 CPU = torch.device("cpu")
 
@@ -56,7 +57,7 @@ def test_first_signal_is_a_request_and_raised_at_the_end() -> None:
     reached = False
     with pytest.raises(KeyboardInterrupt), stop_signals() as stop:
         assert not stop.requested
-        os.kill(os.getpid(), signal.SIGTERM)
+        deliver(signal.SIGTERM)
         assert stop.requested
         assert signal.getsignal(signal.SIGTERM) is before
         reached = True
@@ -65,8 +66,8 @@ def test_first_signal_is_a_request_and_raised_at_the_end() -> None:
 
 def test_second_signal_acts_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), stop_signals():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        deliver(signal.SIGINT)
+        deliver(signal.SIGINT)
         raise AssertionError("the second signal did nothing")
 
 

@@ -1,6 +1,5 @@
 import json
 import math
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +13,7 @@ from rankwright.encoder import engine_torch
 from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.training.checkpoints import read_weights
 from tests.tolerances import TOL
-from tests.unit.training.tiny_job import NUM_ROWS, Bag, make_job, train
+from tests.unit.training.tiny_job import NUM_ROWS, Bag, deliver, make_job, train
 
 NO_EVALUATION = {"eval_strategy": "no", "load_best_model_at_end": False, "save_strategy": "no"}
 
@@ -185,7 +184,7 @@ def test_interrupted_run_saves_its_state_and_goes_on(tmp_path: Path, number: int
 
     def interrupt(row: dict[str, object]) -> None:
         if row["step"] == 4:
-            os.kill(os.getpid(), number)
+            deliver(number)
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "parts", make_job(log=interrupt), **settings)
