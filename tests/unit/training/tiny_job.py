@@ -64,8 +64,8 @@ class Bag(nn.Module):
 def deliver(number: int) -> None:
     """Calls Python's handler of a signal, as the interpreter does after one came.
 
-    A real signal of this process runs on an alternate stack, which a library that some other test loaded may have freed;
-    the command line's tests send real ones to processes of their own.
+    A real signal of this process runs on an alternate stack, which a library that some other test loaded may have
+    freed; the command line's tests send real ones to processes of their own.
     """
     handler = signal.getsignal(number)
     assert callable(handler)
