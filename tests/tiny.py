@@ -203,6 +203,32 @@ FAMILIES: dict[str, Family] = {
         max_length=256,
         config={"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": EPS},
     ),
+    "camembert": Family(
+        "Camembert",
+        "CamembertTokenizer",
+        unigram,
+        ANGLES,
+        max_length=256,
+        config={"max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": EPS},
+    ),
+    "distilbert": Family(
+        "DistilBert",
+        "DistilBertTokenizer",
+        wordpiece,
+        BRACKETS,
+        max_length=128,
+        # its norms have a fixed eps of 1e-12
+        config={"dim": HIDDEN, "n_layers": 3, "n_heads": 4, "hidden_dim": 2 * HIDDEN, "pad_token_id": 0},
+    ),
+    "electra": Family(
+        "Electra",
+        "ElectraTokenizer",
+        wordpiece,
+        BRACKETS,
+        max_length=128,
+        config={"embedding_size": 16, "pad_token_id": 0, "layer_norm_eps": EPS},
+        model_input_names=("input_ids", "token_type_ids", "attention_mask"),
+    ),
     "mpnet": Family(
         "MPNet",
         "MPNetTokenizer",
@@ -231,7 +257,7 @@ FAMILIES: dict[str, Family] = {
 """Every family of the bi-encoders. Not among the cross-encoders: a ModernBERT of three layers. Its residuals are never
 normalised, and drawn so, the float32 logits of sentence-transformers itself are up to 1.5e-5 from those of float64."""
 
-CROSS_FAMILIES = ("bert", "roberta", "xlm-roberta", "mpnet")
+CROSS_FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "mpnet")
 
 
 def build_bi_encoder(

@@ -6,7 +6,7 @@ In: a path or a name such as "all-MiniLM-L6-v2" or "org/model". Out: the folder 
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,7 +42,7 @@ WEIGHT_FILES = (
 )
 """The files that hold or list a module's tensors: the first that exists is downloaded, with its shards, and read."""
 
-_SUFFIXES = (".json", ".txt", ".model")
+_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 """What configs and tokenizers are written in."""
 
 
@@ -54,6 +54,7 @@ def resolve(
     cache_folder: str | Path | None = None,
     token: str | bool | None = None,
     local_files_only: bool = False,
+    takes_code: bool = False,
 ) -> Path:
     """The folder that a model's name stands for, downloaded if need be.
 
@@ -67,6 +68,7 @@ def resolve(
         cache_folder: where downloads are kept; None: SENTENCE_TRANSFORMERS_HOME, else the Hub's own cache.
         token: for private models; None: HF_TOKEN or the stored login.
         local_files_only: never ask the Hub.
+        takes_code: fetch the checkpoint's Python files too; nothing here runs them.
 
     Returns:
         The folder.
@@ -85,7 +87,7 @@ def resolve(
     full_name = name
     if "/" not in name and name.lower() not in _ROOT_NAMES:
         full_name = f"{_ORGANIZATIONS[kind]}/{name}"
-    source = _Source(full_name, revision, cache_folder or environment.cache_folder, token)
+    source = _Source(full_name, revision, cache_folder or environment.cache_folder, token, takes_code)
     if not (local_files_only or environment.is_offline):
         return _download(source)
     cached = _cached(source)
@@ -122,6 +124,7 @@ class _Source:
     revision: str | None
     cache_folder: str | Path | None
     token: str | bool | None
+    takes_code: bool = False
 
     def __str__(self) -> str:
         return f"{self.name!r}" + (f" (revision {self.revision!r})" if self.revision else "")
@@ -169,7 +172,7 @@ def _fetch(source: _Source) -> Path:
     # unlike list_repo_files, which tries again for 20 seconds, this fails at once where there is no connection
     siblings = HfApi(token=source.token).model_info(source.name, revision=source.revision).siblings or []
     files = [sibling.rfilename for sibling in siblings]
-    needed = _needed(files, _module_folders(fetch("modules.json")) if "modules.json" in files else [""])
+    needed = _needed(files, _module_folders(files, fetch), takes_code=source.takes_code)
     for index in [file for file in needed if file.endswith(".index.json")]:
         needed += _shards(fetch(index), index)
     snapshot = snapshot_download(
@@ -194,26 +197,37 @@ def _cached(source: _Source) -> Path | None:
     if path is None:
         return None
     snapshot = path.parent
-    folders = _module_folders(snapshot / "modules.json") if (snapshot / "modules.json").is_file() else [""]
     files = [file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file()]
-    has_weights = any(_join(folders[0], weights) in files for weights in WEIGHT_FILES)
+    folders = _module_folders(files, lambda file: snapshot / file)
+    has_weights = any(_join(folder, weights) in files for folder in folders for weights in WEIGHT_FILES)
     shards = [
         shard
-        for file in _needed(files, folders)
+        for file in _needed(files, folders, takes_code=source.takes_code)
         if file.endswith(".index.json")
         for shard in _shards(snapshot / file, file)
     ]
     return snapshot if has_weights and set(shards) <= set(files) else None
 
 
-def _module_folders(modules: Path) -> list[str]:
-    """The folders that modules.json names, the transformer's first."""
-    return [module["path"] for module in json.loads(modules.read_text(encoding="utf-8"))] or [""]
+def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> list[str]:
+    """The folders that modules.json names, the first module's first, and those that a router among them names."""
+    if "modules.json" not in files:
+        return [""]
+    paths = [module["path"] for module in json.loads(fetch("modules.json").read_text(encoding="utf-8"))] or [""]
+    folders = [path.removeprefix(".").strip("/") for path in paths]
+    for folder in list(folders):
+        config = next(
+            (c for c in (_join(folder, "router_config.json"), _join(folder, "config.json")) if c in files), None
+        )
+        content = {} if config is None else json.loads(fetch(config).read_text(encoding="utf-8"))
+        if "structure" in content:
+            folders += [_join(folder, name) for name in content.get("types", {})]
+    return folders
 
 
-def _needed(files: Sequence[str], folders: Sequence[str]) -> list[str]:
-    """Configs and tokenizer of the folders, and one form of the weights of each."""
-    needed = []
+def _needed(files: Sequence[str], folders: Sequence[str], *, takes_code: bool) -> list[str]:
+    """Configs and tokenizer of the folders, one form of the weights of each, and the checkpoint's code if it is wanted."""
+    needed = [file for file in files if takes_code and file.endswith(".py")]
     for folder in dict.fromkeys(folders):
         present = {file.rpartition("/")[2]: file for file in files if file.rpartition("/")[0] == folder.strip("/")}
         weights = next((name for name in WEIGHT_FILES if name in present), None)

@@ -11,7 +11,10 @@ from tests.parity.reference import our_bi_encoder, our_cross_encoder, st_bi_enco
 from tests.texts import CORPUS, QUERY
 from tests.tiny import FAMILIES
 
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+NO_DROPOUT = {
+    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0),
+    **dict.fromkeys(("dropout", "attention_dropout", "seq_classif_dropout"), 0.0),  # DistilBERT's keys
+}
 PAIRS = [(QUERY, text) for text in CORPUS]
 
 each_family = pytest.mark.parametrize("family", FAMILIES)

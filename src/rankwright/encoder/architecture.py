@@ -12,7 +12,17 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from rankwright.encoder.families import FAMILIES, Family
-from rankwright.encoder.spec import Architecture, Dense, ModelSpec, Normalize, Pooling
+from rankwright.encoder.spec import (
+    STATIC,
+    Architecture,
+    Dense,
+    LayerNorm,
+    LogitScore,
+    ModelSpec,
+    Module,
+    Normalize,
+    Pooling,
+)
 
 X = Any
 
@@ -25,6 +35,12 @@ class Ops(Protocol):
 
     def embed(self, path: str, ids: str, rows: int, size: int) -> X:
         """Rows of an embedding table; `ids` names an input of the batch: "ids", "positions" or "types"."""
+
+    def embed_mean(self, path: str, rows: int, size: int) -> X:
+        """The mean of each text's rows of an embedding table; zeros for a text without tokens."""
+
+    def foreign(self) -> X:
+        """What a model that transformers runs gives: token states, or logits if it has a head of its own."""
 
     def linear(self, path: str, x: X, size: int, *, bias: bool = True) -> X:
         """A linear layer to `size` features."""
@@ -73,25 +89,45 @@ class Ops(Protocol):
 
 
 def forward(ops: Ops, spec: ModelSpec) -> X:
-    """Embeddings of a bi-encoder, or logits of a cross-encoder.
+    """Embeddings or token states of a bi-encoder, or logits of a cross-encoder.
 
     Where only the first token is read, the last layer computes its queries, feed-forward and norms for it alone.
     """
-    family = FAMILIES[spec.architecture.family]
-    if spec.kind == "cross-encoder":
-        return classification(ops, spec, family)
-    first_only = _reads_first_token_only(spec)
-    x = encode(ops, spec.architecture, family, first_only=first_only)
+    arch, first_only = spec.architecture, False
+    if spec.foreign is not None:
+        x = ops.foreign()
+    elif arch.family == STATIC:
+        x = ops.embed_mean("embedding", arch.vocab_size, arch.hidden_size)
+    elif spec.kind == "cross-encoder" and not spec.modules:
+        return classification(ops, spec, FAMILIES[arch.family])
+    else:
+        first_only = _reads_first_token_only(spec)
+        x = encode(ops, arch, FAMILIES[arch.family], first_only=first_only)
     for module in spec.modules:
-        if isinstance(module, Pooling):
-            pooled = [x] if first_only else [ops.pool(x, m, include_prompt=module.include_prompt) for m in module.modes]
-            x = pooled[0] if len(pooled) == 1 else ops.concat(pooled)
-        elif isinstance(module, Dense):
-            x = ops.at(module.name).linear("linear", x, module.out_features, bias=module.use_bias)
-            x = ops.activation(module.activation, x)
-        elif isinstance(module, Normalize):
-            x = ops.normalize(x)
+        x = apply_module(ops, module, x, is_pooled=first_only)
     return x
+
+
+def apply_module(ops: Ops, module: Module, x: X, *, is_pooled: bool) -> X:
+    """What a module makes of token states or vectors; with `is_pooled` x holds the first token's states already."""
+    match module:
+        case Pooling():
+            modes = () if is_pooled else module.modes
+            pooled = [ops.pool(x, mode, include_prompt=module.include_prompt) for mode in modes]
+            return x if is_pooled else pooled[0] if len(pooled) == 1 else ops.concat(pooled)
+        case Dense():
+            scope = ops.at(module.name)
+            h = ops.activation(module.activation, scope.linear("linear", x, module.out_features, bias=module.use_bias))
+            if not module.adds_input:
+                return h
+            resized = module.in_features != module.out_features
+            return ops.add(h, scope.linear("residual", x, module.out_features, bias=False) if resized else x)
+        case LayerNorm():
+            return ops.at(module.name).layer_norm("norm", x, eps=1e-5)
+        case Normalize():
+            return ops.normalize(x)
+        case LogitScore():  # the foreign model's logits are those of its two tokens
+            return x
 
 
 def encode(ops: Ops, arch: Architecture, family: Family, *, first_only: bool) -> X:
@@ -111,14 +147,15 @@ def encode(ops: Ops, arch: Architecture, family: Family, *, first_only: bool) ->
 
 def embeddings(ops: Ops, arch: Architecture, family: Family) -> X:
     """Word embeddings, with positions and types where the family has tables for them."""
-    names = family.names
-    x = ops.embed(names["words"], "ids", arch.vocab_size, arch.hidden_size)
+    names, size = family.names, arch.embedding_size or arch.hidden_size
+    x = ops.embed(names["words"], "ids", arch.vocab_size, size)
     if arch.type_vocab_size:
-        x = ops.add(x, ops.embed(names["types"], "types", arch.type_vocab_size, arch.hidden_size))
+        x = ops.add(x, ops.embed(names["types"], "types", arch.type_vocab_size, size))
     if "positions" in names:
-        x = ops.add(x, ops.embed(names["positions"], "positions", arch.max_positions, arch.hidden_size))
+        x = ops.add(x, ops.embed(names["positions"], "positions", arch.max_positions, size))
     x = ops.layer_norm(names["embedding_norm"], x, eps=arch.norm_eps, bias=arch.norm_bias)
-    return ops.dropout(x, arch.hidden_dropout)
+    x = ops.dropout(x, arch.hidden_dropout)
+    return x if size == arch.hidden_size else ops.linear(names["embedding_projection"], x, arch.hidden_size)
 
 
 def transformer_layer(ops: Ops, arch: Architecture, index: int, x: X, bias: X | None, *, first_only: bool) -> X:

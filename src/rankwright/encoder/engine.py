@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rankwright.encoder.families import FAMILIES
 from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ConfigError, MissingExtraError
 from rankwright.text import TokenBatch
@@ -25,7 +26,7 @@ class Engine(Protocol):
     """Whether each new shape of a batch costs time and memory once."""
 
     def run(self, batch: TokenBatch) -> np.ndarray:
-        """(B, size) float32: embeddings, or logits before the activation."""
+        """(B, size) float32: embeddings, or logits before the activation; (T, size): token states, of all texts."""
 
 
 def make_engine(
@@ -54,6 +55,13 @@ def make_engine(
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine={engine!r}: expected one of {', '.join(ENGINES)}.")
+    if spec.foreign is not None:
+        if engine == "openvino":
+            raise ConfigError(
+                f"engine='openvino' has no graph for {spec.architecture.family} models, which run through "
+                f"transformers. Use engine='torch' or 'auto'. Families with a graph: {', '.join(sorted(FAMILIES))}."
+            )
+        engine = "torch"
     if device == "auto":
         device = "cuda" if engine != "openvino" and _has_cuda() else "cpu"
     if engine == "auto":

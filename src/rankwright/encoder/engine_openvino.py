@@ -37,6 +37,7 @@ class OpenVINOEngine:
             "CPU",
             {"INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[self.dtype], "NUM_STREAMS": 1},
         )
+        self.gives_tokens = spec.gives_tokens
         self.inputs = [port.get_any_name() for port in self.compiled.inputs]
         self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(MAX_REQUESTS):
@@ -49,7 +50,7 @@ class OpenVINOEngine:
             batch: B texts.
 
         Returns:
-            (B, size) float32.
+            (B, size) float32; (T, size) of a model that gives token states.
         """
         arrays = padded_inputs(batch, self.inputs)
         request = self.requests.get()
@@ -57,7 +58,9 @@ class OpenVINOEngine:
             if request is None:
                 request = self.compiled.create_infer_request()
             request.infer([arrays[name] for name in self.inputs], share_inputs=True)
-            return request.get_output_tensor(0).data[: len(batch)].astype(np.float32)
+            output = request.get_output_tensor(0).data
+            rows = _is_token(batch, output.shape[1]) if self.gives_tokens else slice(len(batch))
+            return output[rows].astype(np.float32)
         finally:
             self.requests.put(request)
 
@@ -95,12 +98,14 @@ def padded_inputs(batch: TokenBatch, names: list[str]) -> dict[str, np.ndarray]:
     Returns:
         (B, L) arrays by name. Padding has position 0, type 0 and id 0, and is masked everywhere.
     """
-    lengths_B = batch.lengths_B
-    longest = max(int(lengths_B.max(initial=1)), 1)
+    longest = max(int(batch.lengths_B.max(initial=1)), 1)
     length = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-    is_token_BL = np.arange(length) < lengths_B[:, None]
-    arrays: dict[str, np.ndarray] = {}
+    is_token_BL = _is_token(batch, length)
+    # a last bag of one token, for OpenVINO refuses a text without tokens at the end
+    arrays: dict[str, np.ndarray] = {"packed": np.append(batch.ids_T, np.int32(0)), "starts": batch.starts_B1}
     for name in names:
+        if name in arrays:
+            continue
         if name == "mask":
             arrays[name] = is_token_BL.astype(np.float32)
         elif name == "pooled":
@@ -111,3 +116,8 @@ def padded_inputs(batch: TokenBatch, names: list[str]) -> dict[str, np.ndarray]:
             padded_BL[is_token_BL] = 0 if values_T is None else values_T
             arrays[name] = padded_BL
     return arrays
+
+
+def _is_token(batch: TokenBatch, length: int) -> np.ndarray:
+    """(B, L): where a padded batch holds tokens."""
+    return np.arange(length) < batch.lengths_B[:, None]

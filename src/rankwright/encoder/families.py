@@ -27,6 +27,21 @@ BERT_NAMES = {
     "output_norm": "output.LayerNorm",
 }
 
+DISTILBERT_NAMES = {
+    "words": "embeddings.word_embeddings",
+    "positions": "embeddings.position_embeddings",
+    "embedding_norm": "embeddings.LayerNorm",
+    "layer": "transformer.layer.{i}",
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "attention_output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "down": "ffn.lin2",
+    "output_norm": "output_layer_norm",
+}
+
 MPNET_NAMES = BERT_NAMES | {
     "query": "attention.attn.q",
     "key": "attention.attn.k",
@@ -133,6 +148,32 @@ FAMILIES: dict[str, Family] = {
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
+    "distilbert": Family(
+        prefix="distilbert",
+        names=DISTILBERT_NAMES,
+        keys={
+            "num_layers": "n_layers",
+            "hidden_size": "dim",
+            "num_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "vocab_size": "vocab_size",
+            "max_positions": "max_position_embeddings",
+            "activation": "activation",
+            "hidden_dropout": "dropout",
+            "attention_dropout": "attention_dropout",
+            "classifier_dropout": "seq_classif_dropout",
+            "initializer_range": "initializer_range",
+        },
+        head=Head(dense="pre_classifier", output="classifier", drops_input=False),
+        defaults=BERT_DEFAULTS | {"type_vocab_size": 0, "classifier_activation": "relu", "classifier_dropout": 0.2},
+    ),
+    "electra": Family(
+        prefix="electra",
+        names=BERT_NAMES | {"embedding_projection": "embeddings_project"},
+        keys=BERT_KEYS | {"embedding_size": "embedding_size"},
+        head=ROBERTA_HEAD,
+        defaults=BERT_DEFAULTS | {"classifier_activation": "gelu", "embedding_size": 128},
+    ),
     "mpnet": Family(
         prefix="mpnet",
         names=MPNET_NAMES,
@@ -185,21 +226,16 @@ def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
     """The architecture that a Hugging Face config.json describes.
 
     Args:
-        config: the parsed file.
+        config: the parsed file; its model_type is a key of `FAMILIES`.
 
     Returns:
         Family and sizes.
 
     Raises:
-        ModelFormatError: a family that is not in `FAMILIES`, a missing size, or a feature that we do not run.
+        ModelFormatError: a missing size, or a feature that we do not run.
     """
-    model_type = str(config.get("model_type"))
-    family = FAMILIES.get(model_type)
-    if family is None:
-        raise ModelFormatError(
-            f"config.json: model_type {model_type!r} is not a family that rankwright runs. "
-            f"Known families: {', '.join(sorted(FAMILIES))}."
-        )
+    model_type = str(config["model_type"])
+    family = FAMILIES[model_type]
     values = dict(family.defaults)
     for name, key in family.keys.items():
         if config.get(key) is not None:

@@ -18,8 +18,9 @@ from rankwright.errors import ModelFormatError
 
 Node = Any
 
-INPUTS = ("ids", "mask", "positions", "types", "pooled")
-"""Graph inputs, all (B, L): token ids, 1.0 for tokens, position ids, type ids, 1.0 for tokens that pooling reads."""
+INPUTS = ("ids", "mask", "positions", "types", "pooled", "packed", "starts")
+"""Graph inputs. (B, L): token ids, 1.0 for tokens, position ids, type ids, 1.0 for tokens that pooling reads.
+Of models without a transformer: the packed ids and one more (T + 1,), and the offsets of the texts (B + 1,)."""
 
 OPENVINO_ACTIVATIONS = {
     "gelu": ("gelu", "erf"),
@@ -100,6 +101,14 @@ class OpenVINOOps:
         if ids == "types" and not self.spec.uses_type_ids:
             return self.op.gather(table, self._ints(0), self._ints(0))
         return self.op.gather(table, self._input(ids), self._ints(0))
+
+    def embed_mean(self, path: str, rows: int, size: int) -> Node:
+        nothing = self.op.constant(np.int32(-1))  # as the default index, makes the bag of a text without tokens zeros
+        table, ids, starts = self._weight(f"{path}.weight"), self._input("packed"), self._input("starts")
+        return self.op.embedding_bag_offsets(table, ids, starts, default_index=nothing, reduction="mean")
+
+    def foreign(self) -> Node:
+        raise NotImplementedError("make_engine gives models that transformers runs to torch")
 
     def linear(self, path: str, x: Node, size: int, *, bias: bool = True) -> Node:
         product = self.op.matmul(x, self._weight(f"{path}.weight"), False, True)
@@ -244,8 +253,9 @@ class OpenVINOOps:
 
     def _input(self, name: str) -> Node:
         if name not in self.inputs:
-            is_mask = name in ("mask", "pooled")
-            self.inputs[name] = self.op.parameter([-1, -1], np.float32 if is_mask else np.int32, name=name)
+            dtype = np.float32 if name in ("mask", "pooled") else np.int32
+            shape = [-1] if name in ("packed", "starts") else [-1, -1]
+            self.inputs[name] = self.op.parameter(shape, dtype, name=name)
         return self.inputs[name]
 
     def _array(self, name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, P
 their length.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from rankwright.encoder import architecture
 from rankwright.encoder.activations_torch import activation_function
 from rankwright.encoder.dropout import cheap_dropout
 from rankwright.encoder.families import FAMILIES
+from rankwright.encoder.foreign import build_foreign, run_foreign
 from rankwright.encoder.ops_trace import Parameters, parameters
 from rankwright.encoder.packing import AttentionGroups, group_by_length
 from rankwright.encoder.spec import ModelSpec
@@ -37,6 +39,16 @@ class TorchEncoder(nn.Module):
         layer_paths = _layer_paths(spec)
         for module in parameters(spec):
             _attach(self, module.path, _build(module), layer_paths)
+        if spec.foreign is not None:
+            self.foreign = build_foreign(spec)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As `nn.Module` does it; of tensors that a model of transformers shares, one name is enough."""
+        if self.spec.foreign is None:
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        found = super().load_state_dict(state_dict, strict=False, assign=assign)
+        self.foreign.tie_weights()
+        return found
 
     def forward(self, batch: TokenBatch, dropout_seed: int = 0) -> Tensor:
         """Embeddings_BE, or logits_BN before the activation, in float32.
@@ -130,6 +142,14 @@ class TorchOps:
 
     def embed(self, path: str, ids: str, rows: int, size: int) -> Tensor:
         return self.scope.get_submodule(path)(self.inputs.ids[ids])
+
+    def embed_mean(self, path: str, rows: int, size: int) -> Tensor:
+        table: Any = self.scope.get_submodule(path).weight
+        starts_B = torch.from_numpy(self.inputs.starts_B1[:-1]).to(table.device)
+        return F.embedding_bag(self.inputs.ids["ids"], table, starts_B, mode="mean")
+
+    def foreign(self) -> Tensor:
+        return run_foreign(self.root.foreign, self.root.spec, self.inputs.ids, self.inputs.starts_B1)
 
     def linear(self, path: str, x: Tensor, size: int, *, bias: bool = True) -> Tensor:
         return self.scope.get_submodule(path)(x)
@@ -286,8 +306,10 @@ def _hiding(where: np.ndarray, like: Tensor) -> Tensor:
 
 
 def _layer_paths(spec: ModelSpec) -> set[str]:
-    family = FAMILIES[spec.architecture.family]
-    prefix = f"{family.prefix}." if spec.kind == "cross-encoder" else ""
+    family = FAMILIES.get(spec.architecture.family)
+    if family is None:
+        return set()
+    prefix = f"{family.prefix}." if spec.kind == "cross-encoder" and not spec.modules else ""
     return {prefix + family.names["layer"].format(i=i) for i in range(spec.architecture.num_layers)}
 
 

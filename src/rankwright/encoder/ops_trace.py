@@ -58,6 +58,12 @@ class TraceOps:
         self._note(path, "embedding", (rows, size), bias=False)
         return size
 
+    def embed_mean(self, path: str, rows: int, size: int) -> int:
+        return self.embed(path, "ids", rows, size)
+
+    def foreign(self) -> int:
+        return self.spec.architecture.hidden_size
+
     def linear(self, path: str, x: int, size: int, *, bias: bool = True) -> int:
         self._note(path, "linear", (size, x), bias)
         return size

@@ -54,14 +54,16 @@ def match_parameters(spec: ModelSpec, weights: Mapping[str, np.ndarray], *, seed
 
 
 def head_paths(spec: ModelSpec) -> set[str]:
-    """Paths of the modules of a cross-encoder's head."""
+    """Paths of the modules of the classification head that a family has; none where other modules take its place."""
+    if spec.foreign is not None or spec.modules:
+        return set()
     family = FAMILIES[spec.architecture.family]
     paths = (family.head.dense.format(prefix=family.prefix), family.head.norm, family.head.output)
     return {path for path in paths if path is not None}
 
 
 def kept_tensors(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensors of a bi-encoder's checkpoint that embeddings do not need, but that saving keeps for other uses of it.
+    """Tensors that a model without a classification head does not need, but that saving keeps for other uses of it.
 
     Args:
         spec: the model.
@@ -70,7 +72,8 @@ def kept_tensors(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> dict[str
     Returns:
         Arrays by Hugging Face name: BERT's pooler, from which a cross-encoder can be made.
     """
-    names = FAMILIES[spec.architecture.family].kept if spec.kind == "bi-encoder" else ()
+    family = FAMILIES.get(spec.architecture.family)
+    names = family.kept if family is not None and (spec.kind == "bi-encoder" or spec.modules) else ()
     found = {name: find_tensor(name, spec, weights) for name in names}
     return {name: weights[spelling] for name, spelling in found.items() if spelling is not None}
 
@@ -81,7 +84,8 @@ def find_tensor(name: str, spec: ModelSpec, weights: Mapping[str, np.ndarray]) -
 
 
 def _spellings(name: str, spec: ModelSpec) -> Iterator[str]:
-    prefix = FAMILIES[spec.architecture.family].prefix + "."
+    family = FAMILIES.get(spec.architecture.family)
+    prefix = f"{family.prefix}." if family is not None else ""
     for candidate in (name, prefix + name, name.removeprefix(prefix)):
         yield candidate
         for new, old in OLD_SPELLINGS.items():

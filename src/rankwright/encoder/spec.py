@@ -5,11 +5,15 @@ In: what `models/` reads from config files. Out: `ModelSpec`, taken by `architec
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from rankwright.errors import ValueRangeError
 
 Kind = Literal["bi-encoder", "cross-encoder"]
+
+STATIC = "static"
+"""The family without a transformer: a text's embedding is the mean of its tokens' rows in a table."""
 
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 """ST's names of the pooling modes, in the order in which ST concatenates them."""
@@ -17,11 +21,12 @@ POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "
 
 @dataclass(frozen=True)
 class Architecture:
-    """Family and sizes of a transformer encoder; made by `families.architecture_from_config`.
+    """Family and sizes of an encoder; made by `families.architecture_from_config`.
 
-    `windows` and `rotary_bases` have one entry a layer: how many tokens each side a local layer sees (0: all),
-    and the base of its rotary angles (0: none). `position_ids_start` is the pad id where positions count from it
-    (RoBERTa, MPNet), else None.
+    `embedding_size` is the width of the embedding tables where it is not `hidden_size` (ELECTRA). `windows` and
+    `rotary_bases` have one entry a layer: how many tokens each side a local layer sees (0: all), and the base of its
+    rotary angles (0: none). `position_ids_start` is the pad id where positions count from it (RoBERTa, MPNet), else
+    None.
     """
 
     family: str
@@ -31,6 +36,7 @@ class Architecture:
     intermediate_size: int
     vocab_size: int
     max_positions: int
+    embedding_size: int = 0
     type_vocab_size: int = 0
     norm_eps: float = 1e-12
     activation: str = "gelu"
@@ -84,6 +90,7 @@ class Dense:
     """A linear layer after pooling: tensors `{name}.linear.weight` and `{name}.linear.bias`.
 
     `name` is the folder of the module in the checkpoint, such as "2_Dense"; `activation` a dotted path below `torch.`.
+    With `adds_input` the input is added to the result, through `{name}.residual.weight` where the sizes differ.
     """
 
     name: str
@@ -91,6 +98,15 @@ class Dense:
     out_features: int
     use_bias: bool = True
     activation: str = "torch.nn.modules.linear.Identity"
+    adds_input: bool = False
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Layer norm over the vector: tensors `{name}.norm.weight` and `{name}.norm.bias`; eps is torch's 1e-5."""
+
+    name: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -98,22 +114,50 @@ class Normalize:
     """Division by the L2 norm (at least 1e-12)."""
 
 
-Module = Pooling | Dense | Normalize
+@dataclass(frozen=True)
+class LogitScore:
+    """Log-odds of two tokens (or the logit of one) at the end of a language model's text."""
+
+    true_id: int
+    false_id: int | None = None
+
+
+Module = Pooling | Dense | LayerNorm | Normalize | LogitScore
+
+ForeignTask = Literal["feature-extraction", "sequence-classification", "text-generation"]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A transformer whose family we do not have, run through transformers: the folder it is opened from, and as what.
+
+    Code in the folder is run only with `trust_remote_code`. With `chat_format` ("auto", "flat" or "structured") texts
+    go through the tokenizer's chat template.
+    """
+
+    folder: Path
+    task: ForeignTask
+    trust_remote_code: bool = False
+    chat_format: str | None = None
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """What a checkpoint says: enough to build, run, describe and save the model without reading its configs again.
 
-    `modules` follow the transformer of a bi-encoder and are empty for a cross-encoder. `activation` is the dotted path
-    that turns a cross-encoder's logits into scores. `max_length` counts special tokens. `head_is_new` is true where the
-    checkpoint holds no classification head, so that ours is drawn at random. `config` is config.json as read.
+    `modules` follow the transformer; a cross-encoder without any has its family's classification head, a bi-encoder
+    without any gives token states. `activation` is the dotted path that turns a cross-encoder's logits into scores.
+    `max_length` counts special tokens. `head_is_new` is true where the checkpoint holds no classification head, so that
+    ours is drawn at random. `input_path` is the first module's folder below the checkpoint's; with `has_router` other
+    tasks run through other modules. `config` is config.json as read. `foreign` is set where transformers runs it.
     """
 
     kind: Kind
     architecture: Architecture
     max_length: int
     modules: tuple[Module, ...] = ()
+    input_path: str = ""
+    has_router: bool = False
     num_labels: int = 1
     activation: str = "torch.nn.modules.linear.Identity"
     head_is_new: bool = False
@@ -123,6 +167,7 @@ class ModelSpec:
     truncate_dim: int | None = None
     lower_case: bool = False
     uses_type_ids: bool = True
+    foreign: Foreign | None = None
     config: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -135,3 +180,8 @@ class ModelSpec:
             elif isinstance(module, Dense):
                 size = module.out_features
         return size
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether the output is the state of each token, not a vector for each text."""
+        return self.kind == "bi-encoder" and not self.modules and self.architecture.family != STATIC

@@ -18,7 +18,7 @@ from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_
 from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
-from rankwright.models.model import Model, ranked, to_output
+from rankwright.models.model import Model, as_tensor, ranked, to_output
 from rankwright.models.precision import quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
@@ -43,7 +43,7 @@ class BiEncoder(Model):
         dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16".
         prompts: prompts by name, added to the checkpoint's.
         default_prompt_name: the prompt of `encode` when it is given none.
-        trust_remote_code: accepted for ST's sake; no code of a checkpoint is ever run.
+        trust_remote_code: run code that the checkpoint brings for a family of its own; else none ever is.
         revision: commit, tag or branch of a Hub name.
         cache_folder: where Hub files are kept; None: the Hub's own cache.
         token: for private models; None: the one that the Hub's login stored.
@@ -105,6 +105,7 @@ class BiEncoder(Model):
             cache_folder=cache_folder,
             token=token,
             local_files_only=local_files_only,
+            trust_remote_code=trust_remote_code,
         )
         name = one_of({"name": name, "model_name_or_path": model_name_or_path})
         super().__init__(name, wishes, prompts, default_prompt_name)
@@ -135,7 +136,7 @@ class BiEncoder(Model):
         show_progress: bool | None = None,
         convert_to_tensor: bool = False,
         convert_to_numpy: bool = True,
-        output_value: str = "sentence_embedding",
+        output_value: str | None = "sentence_embedding",
         task: str | None = None,
         device: str | None = None,
         sentences: str | Sequence[str] | None = None,
@@ -160,7 +161,8 @@ class BiEncoder(Model):
             show_progress: a progress bar on stderr (ST: `show_progress_bar`).
             convert_to_tensor: a torch tensor instead of an array.
             convert_to_numpy: with False, a list of tensors.
-            output_value: only "sentence_embedding".
+            output_value: "sentence_embedding"; "token_embeddings" for the state of each token, one (L, size) for each
+                text; None for both and the ids, a dictionary for each text.
             task: "query" or "document" takes the checkpoint's prompt for it, where it has one; `encode_query` and
                 `encode_document` are this function with `task` set.
             device: only the model's own; use `to()` to move it.
@@ -172,7 +174,8 @@ class BiEncoder(Model):
             chunk_size: without effect; ST's worker processes take so many texts at a time.
 
         Returns:
-            (B, E) float32, or (E,) for one text.
+            (B, E) float32, or (E,) for one text. Other than embeddings: a list of tensors or dictionaries, as in ST
+            (arrays where torch is not installed).
 
         Raises:
             ConfigError: an argument that says nothing we can do.
@@ -182,23 +185,29 @@ class BiEncoder(Model):
         refuse_arguments({"pool": pool})
         texts = one_of({"texts": texts, "sentences": sentences, "inputs": inputs})
         normalize = one_of({"normalize": normalize, "normalize_embeddings": normalize_embeddings}, False)
-        if output_value != "sentence_embedding":
-            raise ConfigError(f"output_value={output_value!r}: only 'sentence_embedding' is computed here.")
         self._check_device(device)
         if texts is None:
             raise TypeError("encode() needs texts: a string or a list of strings.")
         is_single = isinstance(texts, str)
         listed = [texts] if isinstance(texts, str) else list(texts)
+        prompt = self._prompt(prompt_name or self._task_prompt(task), prompt)
+        limits = BatchLimits(batch_tokens, batch_size)
+        show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
         dim = truncate_dim if truncate_dim is not None else self.truncate_dim
         self._check_dim(dim)
-        rows = self._rows(
-            listed,
-            prompt=self._prompt(prompt_name or self._task_prompt(task), prompt),
-            limits=BatchLimits(batch_tokens, batch_size),
-            show_progress=one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False),
-        )
+        if output_value == "token_embeddings":
+            states = [as_tensor(rows) for rows in self._run_tokens(listed, prompt=prompt, limits=limits, task=task)]
+            return states[0] if is_single else states
+        rows = self._rows(listed, task, prompt=prompt, limits=limits, show_progress=show)
         rows = rows if dim is None else rows[:, :dim]
         rows = unit(rows) if normalize else rows
+        if output_value is None:
+            details = self._details(listed, rows, task, prompt=prompt, limits=limits)
+            return details[0] if is_single else details
+        if output_value != "sentence_embedding":
+            raise ConfigError(
+                f"output_value={output_value!r}: expected 'sentence_embedding', 'token_embeddings' or None (both)."
+            )
         rows = quantize(np.ascontiguousarray(rows), precision, ranges_2E=ranges)
         output = to_output(rows, convert_to_tensor=convert_to_tensor, convert_to_numpy=convert_to_numpy)
         return output[0] if is_single else output
@@ -280,10 +289,29 @@ class BiEncoder(Model):
 
     get_sentence_embedding_dimension = get_embedding_dimension
 
-    def _rows(self, texts: list[str], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+    def _rows(
+        self, texts: list[str], task: str | None, *, prompt: str, limits: BatchLimits, show_progress: bool
+    ) -> np.ndarray:
         if not texts:
             return np.empty((0, self.checkpoint.spec.embedding_size), dtype=np.float32)
-        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress)
+        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress, task=task)
+
+    def _details(
+        self, texts: list[str], rows: np.ndarray, task: str | None, *, prompt: str, limits: BatchLimits
+    ) -> list[dict[str, Any]]:
+        """What ST gives for `output_value=None`: ids, mask, states and embedding of each text."""
+        states = self._run_tokens(texts, prompt=prompt, limits=limits, task=task)
+        batch = self._route(task)[1].batch(texts, prompt=prompt)[0]
+        ids = np.split(batch.ids_T.astype(np.int64), batch.starts_B1[1:-1])
+        return [
+            {
+                "input_ids": as_tensor(ids[i]),
+                "attention_mask": as_tensor(np.ones_like(ids[i])),
+                "token_embeddings": as_tensor(states[i]),
+                "sentence_embedding": as_tensor(rows[i]),
+            }
+            for i in range(len(texts))
+        ]
 
     def prompt_of(self, task: str | None = None) -> str:
         """The text that `encode` puts before each text of a task.
@@ -297,10 +325,12 @@ class BiEncoder(Model):
         return self._prompt(self._task_prompt(task), None)
 
     def _task_prompt(self, task: str | None) -> str | None:
-        """The name of the checkpoint's prompt for queries or documents."""
-        if task not in TASK_PROMPTS:
-            raise ConfigError(f"task={task!r}: expected 'query' or 'document'.")
-        return next((name for name in TASK_PROMPTS[task] if name in self.prompts), None)
+        """The name of the checkpoint's prompt for queries or documents, or for a task that a router knows."""
+        routes = self.checkpoint.routes
+        if task not in TASK_PROMPTS and task not in routes:
+            known = ", ".join(map(repr, dict.fromkeys(["query", "document", *routes])))
+            raise ConfigError(f"task={task!r}: expected one of {known}.")
+        return next((name for name in TASK_PROMPTS.get(task, (str(task),)) if name in self.prompts), None)
 
     def _check_dim(self, dim: int | None) -> None:
         size = self.checkpoint.spec.embedding_size

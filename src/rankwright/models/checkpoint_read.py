@@ -1,23 +1,27 @@
-"""Checkpoint folders of every era, read into a `ModelSpec` and `Weights`.
+"""Checkpoint folders of every era, read into a `ModelSpec` and their tensors.
 
-In: a plain Hugging Face folder, a sentence-transformers folder (v0 to v6), or a cross-encoder folder (v2 to v6).
-Out: `ModelSpec`, and `Weights` under the names of the files. OLD below is sentence-transformers before v5.4, NEW since.
+In: a folder of Hugging Face, of sentence-transformers (v0 to v6), of model2vec, or of a cross-encoder (v2 to v6). Out:
+`ModelSpec`, and the tensors under the names of the files. OLD below is sentence-transformers before v5.4, NEW since.
 """
 
-import json
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rankwright.encoder.families import architecture_from_config
+import numpy as np
+
+from rankwright.encoder.families import FAMILIES, architecture_from_config
 from rankwright.encoder.spec import (
-    POOLING_MODES,
+    STATIC,
     Architecture,
     Dense,
+    Foreign,
+    ForeignTask,
     Kind,
+    LayerNorm,
+    LogitScore,
     ModelSpec,
     Module,
     Normalize,
@@ -25,25 +29,22 @@ from rankwright.encoder.spec import (
 )
 from rankwright.errors import ModelFormatError
 from rankwright.models.activations import IDENTITY, SIGMOID
+from rankwright.models.checkpoint_modules import (
+    Entry,
+    Routes,
+    read_json,
+    read_modules,
+    read_routes,
+    trusted_activation,
+)
 from rankwright.models.weights import Weights
-from rankwright.text.tokenizer_files import read_tokenizer_facts
-
-TANH = "torch.nn.modules.activation.Tanh"
-
-POOLING_KEYS = {
-    "cls": "pooling_mode_cls_token",
-    "max": "pooling_mode_max_tokens",
-    "mean": "pooling_mode_mean_tokens",
-    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
-    "weightedmean": "pooling_mode_weightedmean_tokens",
-    "lasttoken": "pooling_mode_lasttoken",
-}
-"""Pooling mode -> the key of its boolean in OLD's config."""
+from rankwright.text.tokenizer_facts import TokenizerFacts
+from rankwright.text.tokenizer_files import load_as_it_is, read_tokenizer_facts
+from rankwright.text.tokenizer_transformers import backend_of, facts_of, has_chat_template, open_with_transformers
 
 MODEL_TYPES: dict[Kind, str] = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}
 """Our kinds -> `model_type` of config_sentence_transformers.json."""
 
-_TASKS: dict[Kind, str] = {"bi-encoder": "feature-extraction", "cross-encoder": "sequence-classification"}
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{family}_config.json"
@@ -58,11 +59,24 @@ _INERT_KEYS = {
     "unpad_inputs",
     "model_args",
     "model_kwargs",
+    "tokenizer_args",
+    "processor_kwargs",
 }
 """Keys of sentence_bert_config.json that we read, or that change no number."""
 
+_UNLIMITED = (1 << 31) - 1
+"""Tokens of a text in a model without positions."""
 
-def read_spec(folder: Path, kind: Kind, *, num_labels: int | None = None, max_length: int | None = None) -> ModelSpec:
+
+def read_spec(
+    folder: Path,
+    kind: Kind,
+    *,
+    num_labels: int | None = None,
+    max_length: int | None = None,
+    trust_remote_code: bool = False,
+    task: str | None = None,
+) -> ModelSpec:
     """What a checkpoint folder says about its model, read as sentence-transformers 6.2 reads it.
 
     A folder of the other kind, or of none, is the base of a new model: mean pooling makes a bi-encoder, a head drawn at
@@ -73,40 +87,56 @@ def read_spec(folder: Path, kind: Kind, *, num_labels: int | None = None, max_le
         kind: what to open it as.
         num_labels: outputs of a cross-encoder's head; None: as in the checkpoint, 1 for a new head.
         max_length: tokens a text may have, special tokens included; None: as the checkpoint says.
+        trust_remote_code: whether transformers may run code of the checkpoint.
+        task: which route of a router; None: that of texts without a task.
 
     Returns:
         The spec.
 
     Raises:
         ModelFormatError: a file that is missing or damaged, or a part that rankwright does not run.
+        MissingExtraError: a family that only transformers runs, which is not installed.
         ValueRangeError: a `max_length` that the model has no positions for.
     """
-    checkpoint = _Checkpoint(folder, kind)
-    config = checkpoint.config
-    architecture = architecture_from_config(config)
-    facts = read_tokenizer_facts(checkpoint.transformer_folder)
+    checkpoint = _Checkpoint(folder, kind, task, trust_remote_code)
+    foreign, architecture = checkpoint.foreign, checkpoint.architecture
+    facts = _tokenizer_facts(checkpoint)
     settings = checkpoint.settings
-    values: dict[str, Any] = {
-        "kind": kind,
-        "architecture": architecture,
-        "max_length": _max_length(checkpoint, architecture, asked=max_length, tokenizer=facts.model_max_length),
-        "prompts": _prompts(checkpoint),
-        "default_prompt_name": settings.get("default_prompt_name"),
-        "lower_case": bool(checkpoint.transformer.get("do_lower_case", False)),
-        "uses_type_ids": facts.uses_type_ids and architecture.type_vocab_size > 1,
-        "config": config,
-    }
+    similarity = settings.get("similarity_fn_name")
+    spec = ModelSpec(
+        kind=kind,
+        architecture=architecture,
+        max_length=_max_length(checkpoint, architecture, asked=max_length, tokenizer=facts.model_max_length),
+        modules=checkpoint.modules,
+        input_path=checkpoint.input.path,
+        has_router=len(checkpoint.routes) > 1,
+        prompts=_prompts(checkpoint),
+        default_prompt_name=settings.get("default_prompt_name"),
+        similarity=similarity if kind == "bi-encoder" and similarity in _SIMILARITIES else None,
+        truncate_dim=settings.get("truncate_dim") if kind == "bi-encoder" else None,
+        lower_case=bool(checkpoint.transformer.get("do_lower_case", False)),
+        uses_type_ids=facts.uses_type_ids and architecture.type_vocab_size > 1,
+        foreign=foreign,
+        config=checkpoint.config,
+    )
     if kind == "bi-encoder":
-        similarity = settings.get("similarity_fn_name")
-        return ModelSpec(
-            **values,
-            modules=_modules(checkpoint),
-            similarity=similarity if similarity in _SIMILARITIES else None,
-            truncate_dim=settings.get("truncate_dim"),
-        )
+        return spec
     labels, head_is_new = _head(checkpoint, num_labels)
     activation = _activation(checkpoint, labels)
-    return ModelSpec(**values, num_labels=labels, head_is_new=head_is_new, activation=activation)
+    return replace(spec, num_labels=labels, head_is_new=head_is_new, activation=activation)
+
+
+def tasks_of(folder: Path, kind: Kind) -> tuple[str, ...]:
+    """The tasks that a checkpoint has routes of their own for.
+
+    Args:
+        folder: the checkpoint.
+        kind: what it is opened as.
+
+    Returns:
+        Such as ("query", "document"); none for a model without a router.
+    """
+    return tuple(task for task in _Checkpoint(folder, kind).routes if task is not None)
 
 
 def kind_of(folder: Path) -> Kind:
@@ -118,32 +148,56 @@ def kind_of(folder: Path) -> Kind:
     Returns:
         "cross-encoder" for a CrossEncoder or a sequence classification model, else "bi-encoder".
     """
-    noted = _read_json(folder / "config_sentence_transformers.json").get("model_type")
+    noted = read_json(folder / "config_sentence_transformers.json").get("model_type")
     if noted in MODEL_TYPES.values():
         return "cross-encoder" if noted == MODEL_TYPES["cross-encoder"] else "bi-encoder"
     if (folder / "modules.json").is_file():
         return "bi-encoder"
-    architectures = _read_json(folder / "config.json").get("architectures")
+    architectures = read_json(folder / "config.json").get("architectures")
     names = architectures if isinstance(architectures, list) else []
     return "cross-encoder" if any(str(name).endswith("ForSequenceClassification") for name in names) else "bi-encoder"
 
 
-def read_weights(folder: Path, spec: ModelSpec) -> Weights:
-    """The tensors of a checkpoint: the transformer's as they are called, those of a dense layer after its folder.
+def read_weights(folder: Path, spec: ModelSpec) -> Mapping[str, np.ndarray]:
+    """The tensors of a checkpoint: the transformer's as they are called, those of other modules after their folders.
 
     Args:
         folder: the checkpoint.
         spec: what `read_spec` gave for it.
 
     Returns:
-        The tensors by name, such as "encoder.layer.0.output.dense.weight" and "2_Dense.linear.weight".
+        The tensors by name, such as "encoder.layer.0.output.dense.weight" and "2_Dense.linear.weight"; without those of
+        a transformer that is none of our families.
 
     Raises:
         ModelFormatError: a file that is missing or damaged.
         MissingExtraError: only pytorch_model.bin is there, and torch is not.
     """
-    dense = {f"{module.name}.": folder / module.name for module in spec.modules if isinstance(module, Dense)}
-    return Weights({"": transformer_folder(folder)} | dense)
+    own = {f"{module.name}.": folder / module.name for module in spec.modules if isinstance(module, Dense | LayerNorm)}
+    if spec.architecture.family == STATIC:
+        return {"embedding.weight": static_table(folder / spec.input_path), **Weights(own)}
+    return Weights(own if spec.foreign is not None else {"": folder / spec.input_path} | own)
+
+
+def static_table(folder: Path) -> np.ndarray:
+    """The table of a model without a transformer, one row for each token.
+
+    Args:
+        folder: of a StaticEmbedding, or of a model2vec model, whose tokens may share rows and have weights.
+
+    Returns:
+        (V, E) float32.
+
+    Raises:
+        ModelFormatError: no table there.
+    """
+    tensors = Weights({"": folder})
+    if "embedding.weight" in tensors:
+        return tensors["embedding.weight"]
+    table = np.asarray(tensors["embeddings"], dtype=np.float32)
+    if "mapping" in tensors:
+        table = table[tensors["mapping"]]
+    return table * tensors["weights"][:, None].astype(np.float32) if "weights" in tensors else table
 
 
 def transformer_folder(folder: Path) -> Path:
@@ -158,8 +212,8 @@ def transformer_folder(folder: Path) -> Path:
     Raises:
         ModelFormatError: a modules.json that is damaged, or that leads out of the folder.
     """
-    modules = _read_modules(folder)
-    return _inside(folder, modules[0]["path"]) if modules else folder
+    entries = read_routes(folder).get(None)
+    return folder / entries[0].path if entries else folder
 
 
 @dataclass(frozen=True)
@@ -171,51 +225,88 @@ class _Checkpoint:
 
     folder: Path
     kind: Kind
+    task: str | None = None
+    trust_remote_code: bool = False
 
     @cached_property
-    def modules(self) -> list[dict[str, Any]]:
-        """The modules after the transformer."""
-        return _read_modules(self.folder)[1:] if self.is_of_kind else []
+    def routes(self) -> Routes:
+        return read_routes(self.folder)
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """The modules of the task."""
+        return self.routes.get(self.task) or next(iter(self.routes.values()))
+
+    @cached_property
+    def input(self) -> Entry:
+        """The first module."""
+        if self.entries:
+            return self.entries[0]
+        return Entry("StaticEmbedding" if self._plain_config.get("model_type") == "model2vec" else "Transformer", "")
+
+    @cached_property
+    def modules(self) -> tuple[Module, ...]:
+        """The modules after the first; sentence-transformers' choice where the folder was not saved as this kind."""
+        if self.is_of_kind:
+            # a cross-encoder of one module gives scores by itself
+            has_own_head = self.kind == "cross-encoder" and len(self.entries) == 1
+            return () if has_own_head else read_modules(self.folder, self.entries, self.kind)
+        if self.input.class_name == "StaticEmbedding":
+            return (Normalize(),) if self._plain_config.get("normalize", True) else ()
+        if self.kind == "bi-encoder":
+            return (Pooling(),)
+        return (self._yes_or_no(),) if self._is_language_model else ()
 
     @cached_property
     def is_of_kind(self) -> bool:
         has_modules = (self.folder / "modules.json").is_file()
-        saved = _read_json(self.folder / "config_sentence_transformers.json")
+        saved = read_json(self.folder / "config_sentence_transformers.json")
         return has_modules and saved.get("model_type", "SentenceTransformer") == MODEL_TYPES[self.kind]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """config_sentence_transformers.json."""
-        return _read_json(self.folder / "config_sentence_transformers.json") if self.is_of_kind else {}
+        return read_json(self.folder / "config_sentence_transformers.json") if self.is_of_kind else {}
 
     @cached_property
-    def transformer_folder(self) -> Path:
-        return transformer_folder(self.folder)
+    def input_folder(self) -> Path:
+        return self.folder / self.input.path
 
     @cached_property
     def transformer(self) -> dict[str, Any]:
         """sentence_bert_config.json, under the first of its names."""
         if not self.is_of_kind:
             return {}
-        files = (_read_json(self.transformer_folder / name) for name in _TRANSFORMER_CONFIGS)
+        files = (read_json(self.input_folder / name) for name in _TRANSFORMER_CONFIGS)
         config = next((content for content in files if content), {})
-        unknown = sorted(key for key, value in config.items() if value and key not in _INERT_KEYS | _TOKENIZER_KEYS)
-        task = config.get("transformer_task", _TASKS["bi-encoder"])
-        if unknown or task != _TASKS[self.kind]:
+        unknown = sorted(key for key, value in config.items() if value and key not in _INERT_KEYS)
+        needed = self.transformer_task
+        task = config.get("transformer_task", needed if self.kind == "bi-encoder" else "feature-extraction")
+        if unknown or task != needed:
             what = f"the setting {unknown[0]!r}" if unknown else f"the transformer_task {task!r}"
             raise ModelFormatError(
-                f"{self.transformer_folder}: sentence_bert_config.json has {what}, which rankwright does not run for a "
+                f"{self.input_folder}: sentence_bert_config.json has {what}, which rankwright does not run for a "
                 f"{self.kind}. Remove it if the model does not need it, or use sentence-transformers for this model."
             )
         return config
 
     @cached_property
+    def transformer_task(self) -> ForeignTask:
+        """What the transformer is for, in the words of sentence-transformers."""
+        if any(isinstance(module, LogitScore) for module in self.modules):
+            return "text-generation"
+        has_own_head = self.kind == "cross-encoder" and not self.modules
+        return "sequence-classification" if has_own_head else "feature-extraction"
+
+    @cached_property
     def config(self) -> dict[str, Any]:
-        """config.json."""
-        path = self.transformer_folder / "config.json"
-        if (self.transformer_folder / "adapter_config.json").is_file():
+        """config.json; empty for a model without a transformer."""
+        if self.input.class_name == "StaticEmbedding":
+            return {}
+        path = self.input_folder / "config.json"
+        if (self.input_folder / "adapter_config.json").is_file():
             raise ModelFormatError(
-                f"{self.transformer_folder} holds an adapter, not a model. Merge it into its base with "
+                f"{self.input_folder} holds an adapter, not a model. Merge it into its base with "
                 "merge_and_unload() of peft, and save the result."
             )
         if not path.is_file():
@@ -223,54 +314,66 @@ class _Checkpoint:
                 f"{path} does not exist, so that {self.folder} is no checkpoint. Expected a folder saved by "
                 "rankwright, sentence-transformers or transformers."
             )
-        return _read_json(path)
+        return read_json(path)
 
-
-_TOKENIZER_KEYS = {"tokenizer_args", "processor_kwargs"}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise ModelFormatError(f"{path} is not JSON: {err}. Download the model again.") from err
-    if not isinstance(content, dict):
-        raise ModelFormatError(f"{path}: expected a JSON object, got {type(content).__name__}.")
-    return content
-
-
-def _read_modules(folder: Path) -> list[dict[str, Any]]:
-    """modules.json, empty where there is none."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return []
-    try:
-        modules: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        names = [(module["path"], _class_name(module["type"])) for module in modules]
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise ModelFormatError(f"{path}: expected a JSON list of objects with 'path' and 'type'.") from err
-    if not names or names[0][1] != "Transformer":
-        first = modules[0]["type"] if modules else "nothing"
-        raise ModelFormatError(
-            f"{path}: the first module is {first!r}; rankwright runs models that start with a Transformer. "
-            "Use sentence-transformers for this model."
+    @cached_property
+    def foreign(self) -> Foreign | None:
+        """How transformers runs it, where the family is not ours or the user trusts the checkpoint's own code."""
+        is_ours = self.config.get("model_type") in FAMILIES and self.transformer_task != "text-generation"
+        wants_code = self.trust_remote_code and "auto_map" in self.config
+        if self.input.class_name == "StaticEmbedding" or (is_ours and not wants_code):
+            return None
+        modalities = self.transformer.get("modality_config")
+        has_template = has_chat_template(self.input_folder) and (not self.is_of_kind or "message" in (modalities or {}))
+        return Foreign(
+            folder=self.input_folder,
+            task=self.transformer_task,
+            trust_remote_code=self.trust_remote_code,
+            chat_format=((modalities or {}).get("message", {}).get("format") or "auto") if has_template else None,
         )
-    return modules
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        if self.input.class_name == "StaticEmbedding":
+            rows, size = static_table(self.input_folder).shape
+            return Architecture(STATIC, 0, size, 1, 0, vocab_size=rows, max_positions=_UNLIMITED)
+        if self.foreign is None:
+            return architecture_from_config(self.config)
+        from rankwright.encoder.foreign import foreign_architecture
+
+        return foreign_architecture(self.foreign)
+
+    @property
+    def _plain_config(self) -> dict[str, Any]:
+        return read_json(self.folder / "config.json")
+
+    @property
+    def _is_language_model(self) -> bool:
+        names = self.config.get("architectures") or []
+        return bool(names) and str(names[0]).endswith("ForCausalLM")
+
+    def _yes_or_no(self) -> LogitScore:
+        """What sentence-transformers makes of a bare language model: the log-odds of "yes" against "no"."""
+        tokenizer = open_with_transformers(self.input_folder, trust_remote_code=self.trust_remote_code)
+        yes, no = (backend_of(tokenizer, self.input_folder).token_to_id(word) for word in ("yes", "no"))
+        if yes is None or no is None:
+            raise ModelFormatError(
+                f"{self.folder} is a language model whose tokenizer lacks the token 'yes' or 'no', by which it would "
+                "score pairs. Save it with a LogitScore module that names its tokens."
+            )
+        return LogitScore(yes, no)
 
 
-def _class_name(module_type: str) -> str:
-    """The class of a sentence-transformers module, in the spelling of any version; of other modules the whole path."""
-    return module_type.rsplit(".", 1)[-1] if module_type.startswith("sentence_transformers.") else module_type
+def _tokenizer_facts(checkpoint: _Checkpoint) -> TokenizerFacts:
+    if checkpoint.foreign is not None:
+        from rankwright.encoder.foreign import takes_type_ids
 
-
-def _inside(folder: Path, path: str) -> Path:
-    """A subfolder that modules.json names; it must not lead out of the checkpoint."""
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise ModelFormatError(f"{folder / 'modules.json'}: the path {path!r} leads out of the folder.")
-    return folder / path
+        tokenizer = open_with_transformers(checkpoint.input_folder, trust_remote_code=checkpoint.trust_remote_code)
+        facts = facts_of(tokenizer)
+        return replace(facts, uses_type_ids=facts.uses_type_ids and takes_type_ids(checkpoint.foreign))
+    if checkpoint.architecture.family == STATIC:
+        return load_as_it_is(checkpoint.input_folder)[1]
+    return read_tokenizer_facts(checkpoint.input_folder)
 
 
 def _prompts(checkpoint: _Checkpoint) -> dict[str, str]:
@@ -286,115 +389,39 @@ def _prompts(checkpoint: _Checkpoint) -> dict[str, str]:
     return prompts
 
 
-def _modules(checkpoint: _Checkpoint) -> tuple[Module, ...]:
-    """What follows the transformer of a bi-encoder."""
-    if not checkpoint.is_of_kind:
-        return (Pooling(),)
-    modules: list[Module] = []
-    for entry in checkpoint.modules:
-        folder = _inside(checkpoint.folder, entry["path"])
-        read = _MODULES.get(_class_name(entry["type"]))
-        if read is None:
-            raise ModelFormatError(
-                f"{checkpoint.folder / 'modules.json'}: module {entry['type']!r} is not one that rankwright runs "
-                f"({', '.join(_MODULES)}). Use sentence-transformers for this model."
-            )
-        modules.append(read(folder, entry["path"], _read_json(folder / "config.json")))
-    if not modules or not isinstance(modules[0], Pooling):
-        raise ModelFormatError(
-            f"{checkpoint.folder / 'modules.json'}: a bi-encoder needs a Pooling after its Transformer. Add one there."
-        )
-    return tuple(modules)
-
-
-def _read_pooling(folder: Path, name: str, config: Mapping[str, Any]) -> Pooling:
-    modes: Any = config.get("pooling_mode") or tuple(mode for mode in POOLING_MODES if config.get(POOLING_KEYS[mode]))
-    modes = (modes,) if isinstance(modes, str) else tuple(modes) or ("mean",)
-    unknown = [mode for mode in modes if mode not in POOLING_MODES]
-    if unknown:
-        raise ModelFormatError(
-            f"{folder / 'config.json'}: unknown pooling mode {unknown[0]!r}. Known modes: {', '.join(POOLING_MODES)}."
-        )
-    return Pooling(modes=modes, include_prompt=bool(config.get("include_prompt", True)))
-
-
-def _read_dense(folder: Path, name: str, config: Mapping[str, Any]) -> Dense:
-    if "in_features" not in config or "out_features" not in config:
-        raise ModelFormatError(f"{folder / 'config.json'}: a Dense module needs in_features and out_features.")
-    if config.get("use_residual"):
-        raise ModelFormatError(f"{folder / 'config.json'}: use_residual is not supported. Use sentence-transformers.")
-    _on_embeddings(folder, config)
-    return Dense(
-        name=name,
-        in_features=config["in_features"],
-        out_features=config["out_features"],
-        use_bias=bool(config.get("bias", True)),
-        activation=_trusted(folder / "config.json", config.get("activation_function"), default=TANH),
-    )
-
-
-def _read_normalize(folder: Path, name: str, config: Mapping[str, Any]) -> Normalize:
-    _on_embeddings(folder, config)
-    return Normalize()
-
-
-def _on_embeddings(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raises unless the module reads and writes the pooled embedding."""
-    for key in ("module_input_name", "module_output_name"):
-        if config.get(key) not in (None, "sentence_embedding"):
-            raise ModelFormatError(
-                f"{folder / 'config.json'}: {key} is {config[key]!r}; "
-                "rankwright runs modules on 'sentence_embedding' only."
-            )
-
-
-_MODULES: dict[str, Callable[[Path, str, Mapping[str, Any]], Module]] = {
-    "Pooling": _read_pooling,
-    "Dense": _read_dense,
-    "Normalize": _read_normalize,
-}
-
-
-def _trusted(path: Path, activation: str | None, *, default: str) -> str:
-    """The dotted path of an activation, which must be torch's: no other code of a checkpoint is run."""
-    if activation is None or activation.startswith("torch."):
-        return activation or default
-    warnings.warn(
-        f"{path}: the activation {activation!r} is not torch's and is not run; {default} takes its place. "
-        "Pass activation= to choose another.",
-        stacklevel=2,
-    )
-    return default
-
-
 def _activation(checkpoint: _Checkpoint, num_labels: int) -> str:
     """A cross-encoder's activation: where v5.4, v4 and v2 wrote it, in this order; else Sigmoid for one label."""
     default = SIGMOID if num_labels == 1 else IDENTITY
     nested = checkpoint.config.get("sentence_transformers")
     stored = checkpoint.settings.get("activation_fn")
     if stored is not None:
-        return _trusted(checkpoint.folder / "config_sentence_transformers.json", stored, default=default)
+        return trusted_activation(checkpoint.folder / "config_sentence_transformers.json", stored, default=default)
     if isinstance(nested, dict) and "activation_fn" in nested:
         stored = nested["activation_fn"]
     else:
         stored = checkpoint.config.get("sbert_ce_default_activation_function")
-    return _trusted(checkpoint.folder / "config.json", stored, default=default)
+    return trusted_activation(checkpoint.folder / "config.json", stored, default=default)
 
 
 def _head(checkpoint: _Checkpoint, num_labels: int | None) -> tuple[int, bool]:
     """How many labels a cross-encoder has, and whether its head is new."""
     if checkpoint.modules:
-        raise ModelFormatError(
-            f"{checkpoint.folder / 'modules.json'}: a cross-encoder is one Transformer; "
-            f"{checkpoint.modules[0]['type']!r} after it is not supported. Use sentence-transformers for this model."
-        )
+        sizes = [module.out_features for module in checkpoint.modules if isinstance(module, Dense)] or [1]
+        if num_labels not in (None, sizes[-1]):
+            raise ModelFormatError(
+                f"{checkpoint.folder}: its modules give {sizes[-1]} scores, but num_labels={num_labels} is asked for. "
+                "Leave num_labels out, or start from a base without a head."
+            )
+        return sizes[-1], False
     config = checkpoint.config
     names = config.get("architectures") or []
     claims_head = any(name.endswith("ForSequenceClassification") for name in names)
     # 2 is the default of transformers
     stored = len(config.get("id2label") or ()) or config.get("num_labels") or 2
     labels = num_labels or (stored if claims_head else 1)
-    weights = Weights({"": checkpoint.transformer_folder})
+    if checkpoint.foreign is not None:
+        return labels, not claims_head  # transformers says more when it has read the weights
+    weights = Weights({"": checkpoint.input_folder})
     outputs = [name for name in ("classifier.weight", "classifier.out_proj.weight") if name in weights]
     rows = len(weights[outputs[0]]) if outputs else None
     if claims_head and rows is not None and rows != labels:

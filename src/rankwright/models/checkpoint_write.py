@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from rankwright.encoder.spec import POOLING_MODES, Dense, ModelSpec, Pooling
+from rankwright.encoder.spec import POOLING_MODES, STATIC, Dense, LayerNorm, LogitScore, ModelSpec, Module, Pooling
 from rankwright.errors import ConfigError, ModelFormatError
-from rankwright.models.checkpoint_read import MODEL_TYPES, POOLING_KEYS, transformer_folder
+from rankwright.models.checkpoint_modules import POOLING_KEYS
+from rankwright.models.checkpoint_read import MODEL_TYPES, transformer_folder
 from rankwright.text.tokenizer_files import TOKENIZER_FILES
+from rankwright.text.tokenizer_transformers import CHAT_TEMPLATES
 
 _CLASS_NAMES = {
     "bert": "Bert",
@@ -37,6 +39,10 @@ _CLASS_NAMES = {
 }
 """model_type -> what the names of its classes in transformers start with."""
 
+_OLD_TYPE = "sentence_transformers.models.{}"
+_MODULE_TYPES = {"LogitScore": "sentence_transformers.cross_encoder.modules.logit_score.{}"}
+"""Modules that OLD does not have are written with NEW's path."""
+
 _LATER_POOLING_KEYS = ("pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken")
 
 
@@ -49,7 +55,8 @@ def write_checkpoint(
         folder: where; an old checkpoint there is replaced.
         spec: what the configs say.
         tensors: the weights as they are to be stored; those of a dense layer after its folder's name.
-        source: the checkpoint whose tokenizer files are copied; may be `folder` itself.
+        source: the checkpoint whose tokenizer files are copied; may be `folder` itself. All of
+            it is copied where the model has a router.
         readme: the model card.
 
     Raises:
@@ -101,9 +108,15 @@ def _sync(path: Path) -> None:
 
 
 def _write_files(folder: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray], *, source: Path) -> None:
+    if spec.has_router:
+        shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md", ".*"))
+        _write_json(folder / "config_sentence_transformers.json", _settings(spec))
+        return
     paths = [_module_path(i, module) for i, module in enumerate(spec.modules, start=1)]
     prefixes = {
-        f"{module.name}.": path for module, path in zip(spec.modules, paths, strict=True) if isinstance(module, Dense)
+        f"{module.name}.": path
+        for module, path in zip(spec.modules, paths, strict=True)
+        if isinstance(module, Dense | LayerNorm)
     }
     groups: dict[str, dict[str, np.ndarray]] = {path: {} for path in ["", *prefixes.values()]}
     for name, tensor in tensors.items():
@@ -111,35 +124,42 @@ def _write_files(folder: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray
         groups[prefixes.get(prefix, "")][name.removeprefix(prefix)] = np.ascontiguousarray(tensor)
     for path in paths:
         (folder / path).mkdir()
+    if spec.foreign is not None:
+        from rankwright.encoder.foreign import save_foreign
+
+        save_foreign(spec, groups.pop(""), folder)
     for path, group in groups.items():
         # transformers refuses a file that does not say who wrote it in its "format"
         save_file(group, folder / path / "model.safetensors", metadata={"format": "pt"})
-    dtypes = {str(tensor.dtype) for tensor in groups[""].values() if tensor.dtype.kind == "f"}
-    _write_json(folder / "config.json", _model_config(spec, dtype=dtypes.pop() if len(dtypes) == 1 else "float32"))
-    for path in groups:  # safetensors lets nobody but the owner read its files
-        (folder / path / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
+    if spec.foreign is None and spec.architecture.family != STATIC:
+        dtypes = {str(tensor.dtype) for tensor in groups[""].values() if tensor.dtype.kind == "f"}
+        _write_json(folder / "config.json", _model_config(spec, dtype=dtypes.pop() if len(dtypes) == 1 else "float32"))
     _write_json(folder / "config_sentence_transformers.json", _settings(spec))
-    _write_json(folder / "sentence_bert_config.json", _transformer_config(spec))
-    entries = [("", "Transformer"), *((path, type(m).__name__) for path, m in zip(paths, spec.modules, strict=True))]
+    for path in groups:  # safetensors lets nobody but the owner read its files
+        (folder / path / "model.safetensors").chmod((folder / "config_sentence_transformers.json").stat().st_mode)
+    first = "StaticEmbedding" if spec.architecture.family == STATIC else "Transformer"
+    if first == "Transformer":
+        _write_json(folder / "sentence_bert_config.json", _transformer_config(spec))
+    entries = [("", first), *((path, type(m).__name__) for path, m in zip(paths, spec.modules, strict=True))]
     _write_json(
         folder / "modules.json",
         [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{name}"}
+            {"idx": i, "name": str(i), "path": path, "type": _MODULE_TYPES.get(name, _OLD_TYPE).format(name)}
             for i, (path, name) in enumerate(entries)
         ],
     )
-    for path, module in zip(paths, spec.modules, strict=True):
-        _write_json(folder / path / "config.json", _module_config(module, spec))
-    _copy_tokenizer(folder, transformer_folder(source), spec.max_length)
+    for path, config in zip(paths, _module_configs(spec), strict=True):
+        _write_json(folder / path / "config.json", config)
+    _copy_tokenizer(folder, transformer_folder(source), spec)
 
 
 def _write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _module_path(position: int, module: object) -> str:
-    """The folder of a module; a dense layer keeps its own, since its tensors are named after it."""
-    return module.name if isinstance(module, Dense) else f"{position}_{type(module).__name__}"
+def _module_path(position: int, module: Module) -> str:
+    """The folder of a module; one with tensors keeps its own, since they are named after it."""
+    return module.name if isinstance(module, Dense | LayerNorm) else f"{position}_{type(module).__name__}"
 
 
 def _model_config(spec: ModelSpec, *, dtype: str) -> dict[str, Any]:
@@ -150,7 +170,7 @@ def _model_config(spec: ModelSpec, *, dtype: str) -> dict[str, Any]:
     config |= {"dtype": dtype, "torch_dtype": dtype}
     for key in ("sentence_transformers", "sbert_ce_default_activation_function"):
         config.pop(key, None)
-    if spec.kind == "bi-encoder":
+    if spec.kind == "bi-encoder" or spec.modules:
         return config | {"architectures": [f"{stem}Model"]}
     names = config.get("id2label") or {}
     if len(names) != spec.num_labels:
@@ -197,25 +217,45 @@ def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
     config: dict[str, Any] = {"max_seq_length": spec.max_length, "do_lower_case": spec.lower_case}
     if spec.kind == "bi-encoder":
         return config
-    return config | {
-        "transformer_task": "sequence-classification",
-        "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
-        "module_output_name": "scores",
-    }
+    task, output, feature = "sequence-classification", "logits", "scores"
+    if any(isinstance(module, LogitScore) for module in spec.modules):
+        task, feature = "text-generation", "causal_logits"
+    elif spec.modules:
+        task, output, feature = "feature-extraction", "last_hidden_state", "token_embeddings"
+    method = {"method": "forward", "method_output_name": output}
+    modalities: dict[str, Any] = {"text": method}
+    if spec.foreign is not None and spec.foreign.chat_format is not None:
+        modalities["message"] = method | {"format": spec.foreign.chat_format}
+    return config | {"transformer_task": task, "modality_config": modalities, "module_output_name": feature}
 
 
-def _module_config(module: object, spec: ModelSpec) -> dict[str, Any]:
-    """config.json of a module."""
-    if isinstance(module, Pooling):
-        return _pooling_config(module, spec.architecture.hidden_size)
-    if isinstance(module, Dense):
-        return {
-            "in_features": module.in_features,
-            "out_features": module.out_features,
-            "bias": module.use_bias,
-            "activation_function": module.activation,
-        }
-    return {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
+    """config.json of each module; what is read and given is named where it is not the embedding."""
+    configs, given = [], "sentence_embedding" if spec.architecture.family == STATIC else "token_embeddings"
+    for module in spec.modules:
+        is_last_of_scores = spec.kind == "cross-encoder" and module is spec.modules[-1]
+        reads = {"module_input_name": given}
+        names = reads if given != "sentence_embedding" else {}
+        names |= {"module_output_name": "scores"} if is_last_of_scores else {}
+        match module:
+            case Pooling():
+                configs.append(_pooling_config(module, spec.architecture.hidden_size))
+                given = "sentence_embedding"
+            case Dense():
+                residual = {"use_residual": True} if module.adds_input else {}
+                sizes = {
+                    "in_features": module.in_features,
+                    "out_features": module.out_features,
+                    "bias": module.use_bias,
+                }
+                configs.append(sizes | {"activation_function": module.activation} | residual | names)
+            case LayerNorm():
+                configs.append({"dimension": module.size})
+            case LogitScore():
+                configs.append({"true_token_id": module.true_id, "false_token_id": module.false_id})
+            case _:
+                configs.append(reads | {"module_output_name": names.get("module_output_name", given)})
+    return configs
 
 
 def _pooling_config(pooling: Pooling, hidden_size: int) -> dict[str, Any]:
@@ -229,13 +269,16 @@ def _pooling_config(pooling: Pooling, hidden_size: int) -> dict[str, Any]:
     return config if pooling.include_prompt else config | {"include_prompt": False}
 
 
-def _copy_tokenizer(folder: Path, source: Path, max_length: int) -> None:
+def _copy_tokenizer(folder: Path, source: Path, spec: ModelSpec) -> None:
     """The tokenizer's files, with the maximum length that cross-encoders and NEW bi-encoders take from them."""
     names = [name for name in TOKENIZER_FILES if (source / name).is_file()]
     if not set(names) - {"tokenizer_config.json"}:
         raise ModelFormatError(f"{source} holds no tokenizer to copy: expected one of {', '.join(TOKENIZER_FILES)}.")
+    names += [name for name in CHAT_TEMPLATES if (source / name).is_file()]
     for name in names:
         shutil.copyfile(source / name, folder / name)
+    if spec.architecture.family == STATIC:
+        return
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    _write_json(path, config | {"model_max_length": max_length})
+    _write_json(path, config | {"model_max_length": spec.max_length})

@@ -36,7 +36,7 @@ class CrossEncoder(Model):
         dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16".
         prompts: prompts by name, added to the checkpoint's.
         default_prompt_name: the prompt of `predict` when it is given none.
-        trust_remote_code: accepted for ST's sake; no code of a checkpoint is ever run.
+        trust_remote_code: run code that the checkpoint brings for a family of its own; else none ever is.
         revision: commit, tag or branch of a Hub name.
         cache_folder: where Hub files are kept; None: the Hub's own cache.
         token: for private models; None: the one that the Hub's login stored.
@@ -102,6 +102,7 @@ class CrossEncoder(Model):
             cache_folder=cache_folder,
             token=token,
             local_files_only=local_files_only,
+            trust_remote_code=trust_remote_code,
         )
         name = one_of({"name": name, "model_name_or_path": model_name_or_path})
         super().__init__(name, wishes, prompts, default_prompt_name)

@@ -3,7 +3,7 @@
 In: `ModelSpec`. Out: text.
 """
 
-from rankwright.encoder.spec import Dense, ModelSpec, Pooling
+from rankwright.encoder.spec import STATIC, Dense, LayerNorm, LogitScore, ModelSpec, Module, Pooling
 
 
 def describe(class_name: str, spec: ModelSpec) -> str:
@@ -16,20 +16,36 @@ def describe(class_name: str, spec: ModelSpec) -> str:
     Returns:
         Text of several lines.
     """
-    arch = spec.architecture
-    lines = [
-        f"Transformer({arch.family}: {arch.num_layers} layers, hidden {arch.hidden_size}, {arch.num_heads} heads, "
-        f"vocabulary {arch.vocab_size}, max_length {spec.max_length})"
-    ]
-    for module in spec.modules:
-        if isinstance(module, Pooling):
-            prompt = "" if module.include_prompt else ", without the prompt"
-            lines.append(f"Pooling({' + '.join(module.modes)}{prompt})")
-        elif isinstance(module, Dense):
-            activation = module.activation.rpartition(".")[2]
-            lines.append(f"Dense({module.in_features} -> {module.out_features}, {activation})")
-        else:
-            lines.append("Normalize()")
+    lines = [_first(spec), *map(_line, spec.modules)]
     if spec.kind == "cross-encoder":
-        lines.append(f"Classification({arch.hidden_size} -> {spec.num_labels}, {spec.activation.rpartition('.')[2]})")
+        activation = spec.activation.rpartition(".")[2]
+        head = f"Classification({spec.architecture.hidden_size} -> {spec.num_labels}, {activation})"
+        lines.append(f"{activation}()" if spec.modules else head)
     return "\n".join([f"{class_name}(", *(f"  ({i}): {line}" for i, line in enumerate(lines)), ")"])
+
+
+def _first(spec: ModelSpec) -> str:
+    arch = spec.architecture
+    if arch.family == STATIC:
+        return f"StaticEmbedding(vocabulary {arch.vocab_size}, size {arch.hidden_size})"
+    through = ", through transformers" if spec.foreign is not None else ""
+    return (
+        f"Transformer({arch.family}: {arch.num_layers} layers, hidden {arch.hidden_size}, {arch.num_heads} heads, "
+        f"vocabulary {arch.vocab_size}, max_length {spec.max_length}{through})"
+    )
+
+
+def _line(module: Module) -> str:
+    match module:
+        case Pooling():
+            return f"Pooling({' + '.join(module.modes)}{'' if module.include_prompt else ', without the prompt'})"
+        case Dense():
+            plus = ", plus its input" if module.adds_input else ""
+            return f"Dense({module.in_features} -> {module.out_features}, {module.activation.rpartition('.')[2]}{plus})"
+        case LayerNorm():
+            return f"LayerNorm({module.size})"
+        case LogitScore():
+            against = "" if module.false_id is None else f" against token {module.false_id}"
+            return f"LogitScore(token {module.true_id}{against})"
+        case _:
+            return "Normalize()"

@@ -45,7 +45,7 @@ def run_texts(
     limits: BatchLimits = BatchLimits(),
     progress: Callable[[int], None] | None = None,
 ) -> tuple[np.ndarray, Truncation]:
-    """Run all texts.
+    """One row for each text.
 
     Args:
         engine: runs a batch.
@@ -62,24 +62,62 @@ def run_texts(
     Raises:
         ValueRangeError: no texts.
     """
-    budget = (
-        limits.batch_tokens or BATCH_TOKENS["cuda" if "cuda" in str(getattr(engine, "device", "")) else engine.name]
-    )
-    output, report = None, Truncation()
-    for start, (tokens, truncation) in _tokenised(tokenizer, texts, prompt, pools_prompt):
+    output: np.ndarray | None = None
+    report = Truncation()
+    for rows, batch, values, truncation in _batches(engine, tokenizer, texts, prompt, pools_prompt, limits):
         report = report + truncation
-        for rows in plan_batches(
-            tokens.lengths_B, batch_tokens=budget, max_texts=limits.max_texts, powers_of_two=engine.fixes_shapes
-        ):
-            values = engine.run(tokens.select(rows))
-            if output is None:
-                output = np.empty((len(texts), values.shape[1]), dtype=np.float32)
-            output[start + rows] = values
-            if progress is not None:
-                progress(len(rows))
+        if output is None:
+            output = np.empty((len(texts), values.shape[1]), dtype=np.float32)
+        output[rows] = values
+        if progress is not None:
+            progress(len(batch))
     if output is None:
         raise ValueRangeError("run_texts needs at least one text, got none.")
     return output, report
+
+
+def run_tokens(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    texts: Sequence[Text],
+    *,
+    prompt: str = "",
+    limits: BatchLimits = BatchLimits(),
+) -> tuple[list[np.ndarray], Truncation]:
+    """One row for each token of each text, special tokens included.
+
+    Args:
+        engine: runs a batch of a model that gives token states.
+        tokenizer: makes batches.
+        texts: texts.
+        prompt: put before each text.
+        limits: size of the batches.
+
+    Returns:
+        (L, size) float32 for each text, and what truncation cost.
+    """
+    outputs: list[np.ndarray] = [np.empty(0)] * len(texts)
+    report = Truncation()
+    for rows, batch, values, truncation in _batches(engine, tokenizer, texts, prompt, True, limits):
+        report = report + truncation
+        for i, row in enumerate(rows):
+            outputs[row] = values[batch.starts_B1[i] : batch.starts_B1[i + 1]]
+    return outputs, report
+
+
+def _batches(
+    engine: Engine, tokenizer: Tokenizer, texts: Sequence[Text], prompt: str, pools_prompt: bool, limits: BatchLimits
+) -> Iterator[tuple[np.ndarray, TokenBatch, np.ndarray, Truncation]]:
+    """Places of texts, their tokens, what the engine gives for them, and what truncation cost that was not told yet."""
+    device = str(getattr(engine, "device", ""))
+    budget = limits.batch_tokens or BATCH_TOKENS["cuda" if "cuda" in device else engine.name]
+    for start, (tokens, truncation) in _tokenised(tokenizer, texts, prompt, pools_prompt):
+        for rows in plan_batches(
+            tokens.lengths_B, batch_tokens=budget, max_texts=limits.max_texts, powers_of_two=engine.fixes_shapes
+        ):
+            batch = tokens.select(rows)
+            yield start + rows, batch, engine.run(batch), truncation
+            truncation = Truncation()
 
 
 def _tokenised(

@@ -7,17 +7,20 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from rankwright.encoder.engine import Engine, make_engine
 from rankwright.encoder.parameters import kept_tensors, match_parameters
-from rankwright.encoder.spec import Kind, ModelSpec
+from rankwright.encoder.spec import STATIC, Kind, ModelSpec
+from rankwright.errors import ConfigError
 from rankwright.hub import resolve
-from rankwright.models.checkpoint_read import read_spec, read_weights, transformer_folder
+from rankwright.models.checkpoint_read import read_spec, read_weights, tasks_of
 from rankwright.text.tokenizer import Tokenizer
-from rankwright.text.tokenizer_files import load_tokenizer, read_tokenizer_facts
+from rankwright.text.tokenizer_files import load_as_it_is, load_tokenizer, read_tokenizer_facts
+from rankwright.text.tokenizer_transformers import backend_of, chat_renderer, facts_of, open_with_transformers
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +43,15 @@ class Wishes:
     cache_folder: str | None = None
     token: str | bool | None = None
     local_files_only: bool = False
+    trust_remote_code: bool = False
 
 
 @dataclass
 class Checkpoint:
     """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first.
 
-    `kept` are tensors that the model does not use and that saving writes again.
+    `kept` are tensors that the model does not use and that saving writes again; `routes` are the checkpoints that texts
+    of a task run through, where a router sends them elsewhere.
     """
 
     folder: Path
@@ -55,6 +60,7 @@ class Checkpoint:
     parameters: Mapping[str, np.ndarray]
     kept: Mapping[str, np.ndarray]
     wishes: Wishes
+    routes: "Mapping[str, Checkpoint]" = field(default_factory=dict)
     _engine: Engine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,10 +80,18 @@ class Checkpoint:
                 logger.info("%s runs on %s: engine %s, %s", self.folder, device, self._engine.name, self._engine.dtype)
             return self._engine
 
+    @cached_property
+    def states(self) -> "Checkpoint":
+        """The transformer alone, which gives the state of each token."""
+        if self.spec.architecture.family == STATIC:
+            raise ConfigError(f"{self.folder}: a model without a transformer has no states of tokens, only embeddings.")
+        return self.with_spec(replace(self.spec, kind="bi-encoder", modules=()))
+
     def wished(self, *, device: str | None = None, dtype: str | None = None) -> "Checkpoint":
         """The same checkpoint for another device or type of computation; None: as it was."""
         wishes = replace(self.wishes, device=device or self.wishes.device, dtype=dtype or self.wishes.dtype)
-        return replace(self, wishes=wishes, _engine=None, _lock=threading.Lock())
+        routes = {task: route.wished(device=device, dtype=dtype) for task, route in self.routes.items()}
+        return replace(self, wishes=wishes, routes=routes, _engine=None, _lock=threading.Lock())
 
     def with_spec(self, spec: ModelSpec) -> "Checkpoint":
         """The same checkpoint, described otherwise."""
@@ -109,16 +123,54 @@ def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
         cache_folder=wishes.cache_folder,
         token=wishes.token,
         local_files_only=wishes.local_files_only,
+        takes_code=wishes.trust_remote_code,
     )
-    spec = read_spec(folder, wishes.kind, num_labels=wishes.num_labels, max_length=wishes.max_length)
-    tokenizer_folder = transformer_folder(folder)
-    tokenizer = Tokenizer(
-        backend=load_tokenizer(tokenizer_folder, lower_case=spec.lower_case),
+    tasks = tasks_of(folder, wishes.kind)
+    routes = {task: _open_route(folder, wishes, task) for task in tasks}
+    return replace(_open_route(folder, wishes, None), routes=routes)
+
+
+def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
+    """The modules that texts of a task run through."""
+    spec = read_spec(
+        folder,
+        wishes.kind,
+        num_labels=wishes.num_labels,
+        max_length=wishes.max_length,
+        trust_remote_code=wishes.trust_remote_code,
+        task=task,
+    )
+    weights = read_weights(folder, spec)
+    parameters: Mapping[str, np.ndarray] = match_parameters(spec, weights)
+    if spec.foreign is not None:
+        from rankwright.encoder.foreign import read_foreign
+
+        foreign, head_is_new = read_foreign(spec)
+        spec, parameters = replace(spec, head_is_new=head_is_new), {**foreign, **parameters}
+    tokenizer = _open_tokenizer(folder / spec.input_path, spec)
+    return Checkpoint(folder, spec, tokenizer, parameters, kept_tensors(spec, weights), wishes)
+
+
+def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
+    """The tokenizer of the transformer, or of the table, in a folder."""
+    render = None
+    if spec.foreign is not None:
+        opened = open_with_transformers(folder, trust_remote_code=spec.foreign.trust_remote_code)
+        backend, facts = backend_of(opened, folder), facts_of(opened)
+        backend.no_truncation()
+        backend.no_padding()
+        if spec.foreign.chat_format is not None:
+            render = chat_renderer(opened, spec.foreign.chat_format)
+    elif spec.architecture.family == STATIC:
+        backend, facts = load_as_it_is(folder)
+    else:
+        backend, facts = load_tokenizer(folder, lower_case=spec.lower_case), read_tokenizer_facts(folder)
+    return Tokenizer(
+        backend=backend,
         max_length=spec.max_length,
         uses_type_ids=spec.uses_type_ids,
         position_ids_start=spec.architecture.position_ids_start,
-        keeps_end=read_tokenizer_facts(tokenizer_folder).truncation_side == "left",
+        keeps_end=facts.truncation_side == "left",
+        adds_special_tokens=spec.architecture.family != STATIC,
+        render=render,
     )
-    weights = read_weights(folder, spec)
-    parameters, kept = match_parameters(spec, weights), kept_tensors(spec, weights)
-    return Checkpoint(folder, spec, tokenizer, parameters, kept, wishes)

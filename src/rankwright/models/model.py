@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -17,7 +18,7 @@ from rankwright.encoder.spec import Kind, ModelSpec, Pooling
 from rankwright.errors import ConfigError
 from rankwright.models.arguments import REFUSED_ATTRIBUTES
 from rankwright.models.describe import describe
-from rankwright.models.inference import BatchLimits, run_texts
+from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
 from rankwright.text import TokenBatch, Truncation
 from rankwright.text.tokenizer import Text, Tokenizer
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from rankwright.encoder.ops_torch import TorchEncoder
 
 logger = logging.getLogger(__name__)
+
+_ROUTER_ADVICE = (
+    "{}: a model with a router is run, not trained. Train the model of one route by itself, "
+    "and put them together with sentence-transformers."
+)
 
 
 class Model(ABC):
@@ -48,6 +54,7 @@ class Model(ABC):
         self.default_prompt_name = default_prompt_name or spec.default_prompt_name
         self.truncation = Truncation()
         self._tokenizer = self.checkpoint.tokenizer
+        self._length_is_set = wishes.max_length is not None
         self._prompt(self.default_prompt_name, None)
 
     @property
@@ -83,9 +90,14 @@ class Model(ABC):
         Args:
             folder: where; it appears whole or not at all.
             tensors: parameters by name instead of the model's own, such as those of a trained copy.
+
+        Raises:
+            ConfigError: `tensors` for a model with a router.
         """
         from rankwright.models.checkpoint_write import write_checkpoint
 
+        if self.checkpoint.routes and tensors is not None:
+            raise ConfigError(_ROUTER_ADVICE.format(self.folder))
         parameters = self.checkpoint.parameters if tensors is None else tensors
         tensors = {**self.checkpoint.kept, **parameters}
         write_checkpoint(Path(folder), self.spec, tensors, source=self.folder)
@@ -115,9 +127,14 @@ class Model(ABC):
 
         Returns:
             The module.
+
+        Raises:
+            ConfigError: a model with a router.
         """
         from rankwright.encoder.engine_torch import load_module
 
+        if self.checkpoint.routes:
+            raise ConfigError(_ROUTER_ADVICE.format(self.folder))
         return load_module(self.spec, self.checkpoint.parameters)
 
     def to(self, device: str) -> Self:
@@ -151,6 +168,7 @@ class Model(ABC):
     def max_length(self, value: int) -> None:
         checked = self.checkpoint.spec.architecture.check_max_length(value, self.folder)
         self._tokenizer = self._tokenizer.with_max_length(checked)
+        self._length_is_set = True
 
     max_seq_length = max_length
 
@@ -212,31 +230,66 @@ class Model(ABC):
 
     @property
     def _pools_prompt(self) -> bool:
-        return all(m.include_prompt for m in self.checkpoint.spec.modules if isinstance(m, Pooling))
+        return _pools_prompt(self.checkpoint.spec)
 
-    def _run(self, texts: Sequence[Text], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+    def _route(self, task: str | None) -> tuple[Checkpoint, Tokenizer]:
+        """What texts of a task run through; where a router does not send them elsewhere, the model's own."""
+        route = self.checkpoint.routes.get(task or "")
+        if route is None:
+            return self.checkpoint, self._tokenizer
+        length = (
+            min(self.max_length, route.spec.architecture.longest_text) if self._length_is_set else route.spec.max_length
+        )
+        return route, route.tokenizer.with_max_length(length)
+
+    def _run(
+        self,
+        texts: Sequence[Text],
+        *,
+        prompt: str,
+        limits: BatchLimits,
+        show_progress: bool = False,
+        task: str | None = None,
+    ) -> np.ndarray:
         """The engine's rows for all texts; says in the log what was cut."""
+        route, tokenizer = self._route(task)
         with progress_bar(len(texts), show_progress) as progress:
             rows, self.truncation = run_texts(
-                self.checkpoint.engine,
-                self._tokenizer,
+                route.engine,
+                tokenizer,
                 texts,
                 prompt=prompt,
-                pools_prompt=self._pools_prompt,
+                pools_prompt=_pools_prompt(route.spec),
                 limits=limits,
                 progress=progress,
             )
+        self._say_what_was_cut()
+        return rows
+
+    def _run_tokens(
+        self, texts: Sequence[Text], *, prompt: str, limits: BatchLimits, task: str | None
+    ) -> list[np.ndarray]:
+        """The states of all tokens of each text."""
+        route, tokenizer = self._route(task)
+        rows, self.truncation = run_tokens(route.states.engine, tokenizer, texts, prompt=prompt, limits=limits)
+        self._say_what_was_cut()
+        return rows
+
+    def _say_what_was_cut(self) -> None:
         cut = self.truncation
         if cut.num_truncated:
             message = "%d of %d texts were cut to %d tokens (%d tokens lost)"
             logger.info(message, cut.num_truncated, cut.num_texts, self.max_length, cut.tokens_lost)
-        return rows
 
     def _check_device(self, device: str | None) -> None:
         if device is not None and str(device) != self.device:
             raise ConfigError(
                 f"device={str(device)!r}: this model is on {self.device!r}. Use model.to({str(device)!r})."
             )
+
+
+def _pools_prompt(spec: ModelSpec) -> bool:
+    return all(m.include_prompt for m in spec.modules if isinstance(m, Pooling))
 
 
 @contextmanager
@@ -261,6 +314,15 @@ def to_output(rows: np.ndarray, *, convert_to_tensor: bool, convert_to_numpy: bo
         tensor = torch.from_numpy(np.ascontiguousarray(rows))
         return tensor if convert_to_tensor else list(tensor)
     return rows
+
+
+def as_tensor(rows: np.ndarray) -> Any:
+    """A torch tensor where torch is installed, else the array."""
+    if find_spec("torch") is None:
+        return rows
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(rows))
 
 
 def ranked(scores: np.ndarray, documents: Sequence[str] | None, top_k: int | None) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 In: texts or pairs. Does: prompt, tokenisation, truncation `longest_first`. Out: `TokenBatch` and `Truncation`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +26,8 @@ class Tokenizer:
         uses_type_ids: whether the model takes type ids.
         position_ids_start: see `tokens.pack`.
         keeps_end: cut at the start of a text instead of its end (truncation_side "left").
+        adds_special_tokens: False for models without a transformer.
+        render: writes a text or pair and the prompt into a chat template, whose end is kept when a text is cut.
     """
 
     backend: "tokenizers.Tokenizer"
@@ -33,6 +35,8 @@ class Tokenizer:
     uses_type_ids: bool = True
     position_ids_start: int | None = None
     keeps_end: bool = False
+    adds_special_tokens: bool = True
+    render: Callable[[Text, str], str] | None = None
 
     def with_max_length(self, max_length: int) -> Self:
         """The same tokenizer with another maximum length."""
@@ -55,9 +59,7 @@ class Tokenizer:
             DataError: something that is not a text, or holds a lone surrogate.
         """
         check_texts(texts)
-        if prompt:
-            texts = [prompt + text if isinstance(text, str) else (prompt + text[0], text[1]) for text in texts]
-        encodings = self.backend.encode_batch_fast(list(texts))
+        encodings = self._encode(texts, prompt)
         ids_B = [encoding.ids for encoding in encodings]
         type_ids_B = [encoding.type_ids for encoding in encodings] if self.uses_type_ids else None
         truncated = [i for i, ids in enumerate(ids_B) if len(ids) > self.max_length]
@@ -65,6 +67,9 @@ class Tokenizer:
         for i in truncated:
             kept = kept_tokens(encodings[i].sequence_ids, self.max_length, from_end=self.keeps_end)
             ids_B[i] = [ids_B[i][k] for k in kept]
+            if self.render is not None:
+                end = self._template_end(texts[i], prompt)[-len(kept) :]
+                ids_B[i][len(kept) - len(end) :] = end
             if type_ids_B is not None:
                 type_ids_B[i] = [type_ids_B[i][k] for k in kept]
         batch = pack(
@@ -75,9 +80,26 @@ class Tokenizer:
         )
         return batch, Truncation(len(ids_B), len(truncated), lost)
 
+    def _encode(self, texts: Sequence[Text], prompt: str) -> list["tokenizers.Encoding"]:
+        if self.render is not None:
+            rendered = [self.render(text, prompt) for text in texts]
+            return list(self.backend.encode_batch_fast(rendered, add_special_tokens=False))
+        if prompt:
+            texts = [prompt + text if isinstance(text, str) else (prompt + text[0], text[1]) for text in texts]
+        return list(self.backend.encode_batch_fast(list(texts), add_special_tokens=self.adds_special_tokens))
+
+    def _template_end(self, like: Text, prompt: str) -> list[int]:
+        """Ids that the chat template puts after every text: what two renderings of other texts end in alike."""
+        fillers: tuple[Text, Text] = ("0", "1 2 3 4") if isinstance(like, str) else (("0", "0"), ("1 2 3 4", "1 2 3 4"))
+        first, second = (self._encode([text], prompt)[0].ids for text in fillers)
+        same = 0
+        while same < min(len(first), len(second)) and first[-same - 1] == second[-same - 1]:
+            same += 1
+        return list(first[len(first) - same :])
+
     def prompt_length(self, prompt: str) -> int:
         """Tokens of the prompt after truncation, with the leading special token, without a trailing one, as in ST."""
-        encoding = self.backend.encode(prompt)
+        encoding = self.backend.encode(prompt, add_special_tokens=self.adds_special_tokens)
         has_end = bool(encoding.ids) and encoding.sequence_ids[-1] is None
         return min(len(encoding.ids), self.max_length) - has_end
 
@@ -95,7 +117,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text, special tokens included, not truncated."""
-        return list(self.backend.encode(text).ids)
+        return list(self.backend.encode(text, add_special_tokens=self.adds_special_tokens).ids)
 
     def tokenize(self, text: str) -> list[str]:
         """Tokens of one text, without special tokens."""

@@ -14,13 +14,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from rankwright.errors import MissingExtraError, ModelFormatError
+from rankwright.errors import ModelFormatError
+from rankwright.text.tokenizer_facts import TokenizerFacts
+from rankwright.text.tokenizer_transformers import backend_of, open_with_transformers
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -53,25 +54,6 @@ _Named = Mapping[str, str]
 _Settings = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class TokenizerFacts:
-    """What the files say beside the tokenizer itself.
-
-    `special_tokens` maps roles such as "pad_token" to texts. `model_max_length` is None where no file limits it.
-    """
-
-    class_name: str
-    model_max_length: int | None
-    uses_type_ids: bool
-    truncation_side: str
-    special_tokens: Mapping[str, str]
-
-    def id_of(self, tokenizer: Tokenizer, role: str) -> int | None:
-        """The id of the special token with this role ("pad_token", "cls_token", "sep_token", ...), or None."""
-        token = self.special_tokens.get(role)
-        return None if token is None else tokenizer.token_to_id(token)
-
-
 def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Tokenizer:
     """The tokenizer of a checkpoint; truncation and padding that its file may hold are cleared.
 
@@ -89,7 +71,8 @@ def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Tokenizer:
     files = _TokenizerFolder(folder)
     tokenizer = files.read_vocabulary()
     if tokenizer is None:
-        tokenizer = _convert(folder)
+        check_tokenizer_files(folder)
+        tokenizer = backend_of(open_with_transformers(folder), folder)
     else:
         known = _CLASSES.get(files.class_name)
         if known:
@@ -102,6 +85,50 @@ def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def load_as_it_is(folder: Path) -> tuple[Tokenizer, TokenizerFacts]:
+    """The tokenizer of a model without a transformer: tokenizer.json, whose own truncation is the maximum length.
+
+    Args:
+        folder: of the StaticEmbedding or model2vec model.
+
+    Returns:
+        The tokenizer without truncation and padding, and what its file said of them.
+
+    Raises:
+        ModelFormatError: no tokenizer.json, or a damaged one.
+    """
+    check_tokenizer_files(folder)
+    tokenizer: Tokenizer = _from_file(Tokenizer.from_file, folder / "tokenizer.json")
+    truncation = tokenizer.truncation or {}
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    facts = TokenizerFacts(
+        class_name=_AS_IT_IS,
+        model_max_length=truncation.get("max_length"),
+        uses_type_ids=False,
+        truncation_side=truncation.get("direction", "right"),
+        special_tokens={},
+    )
+    return tokenizer, facts
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Looks for a tokenizer.
+
+    Args:
+        folder: the transformer's folder.
+
+    Raises:
+        ModelFormatError: there is none.
+    """
+    present = [name for name in TOKENIZER_FILES if (folder / name).is_file() and not name.endswith("_config.json")]
+    if not present:
+        raise ModelFormatError(
+            f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.txt, or vocab.json and merges.txt. "
+            "Save it there with save_pretrained of its tokenizer."
+        )
 
 
 def read_tokenizer_facts(folder: Path) -> TokenizerFacts:
@@ -234,36 +261,6 @@ def _from_file(read: Callable[..., Any], *paths: Path) -> Any:
     except Exception as err:  # the library raises nothing more precise
         places = ", ".join(map(str, paths))
         raise ModelFormatError(f"{places}: not a vocabulary that tokenizers reads: {err}. Download it again.") from err
-
-
-def _convert(folder: Path) -> Tokenizer:
-    """The tokenizer of files that need conversion, such as SentencePiece's, through transformers."""
-    present = [name for name in TOKENIZER_FILES if (folder / name).is_file() and not name.endswith("_config.json")]
-    if not present:
-        raise ModelFormatError(
-            f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.txt, or vocab.json and merges.txt. "
-            "Save it there with save_pretrained of its tokenizer."
-        )
-    is_sentencepiece = any(name.endswith(".model") for name in present)
-    for package in ("transformers", *(("sentencepiece", "google.protobuf") if is_sentencepiece else ())):
-        try:
-            import_module(package)
-        except ImportError as err:
-            purpose = f"Converting the tokenizer of {folder}, which has no tokenizer.json,"
-            raise MissingExtraError(purpose, "train", package.removeprefix("google.")) from err
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as err:
-        raise ModelFormatError(f"{folder}: transformers cannot convert the tokenizer: {err}") from err
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if not isinstance(backend, Tokenizer):
-        raise ModelFormatError(
-            f"{folder}: its tokenizer, a {type(tokenizer).__name__}, is written in Python and has no tokenizer.json. "
-            "Only tokenizers of the tokenizers library are supported."
-        )
-    return backend
 
 
 def _lower_case_first(tokenizer: Tokenizer) -> None:

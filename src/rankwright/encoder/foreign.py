@@ -1,0 +1,244 @@
+"""Models of families that we do not have, run padded by transformers inside a `TorchEncoder`.
+
+In: `Foreign`, which names a folder, and a packed batch. Out: packed token states, or logits. Letters: B texts, L padded
+tokens, T packed tokens, D features, N outputs.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rankwright.encoder.spec import Architecture, Foreign, LogitScore, ModelSpec
+from rankwright.errors import MissingExtraError, ModelFormatError
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "foreign."
+"""Where a `TorchEncoder` keeps the model of transformers."""
+
+_CLASSES = {
+    "feature-extraction": "AutoModel",
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "text-generation": "AutoModelForCausalLM",
+}
+
+_UNLIMITED = 1 << 30
+
+
+def foreign_architecture(foreign: Foreign) -> Architecture:
+    """Family and sizes, as far as the config of transformers names them.
+
+    Args:
+        foreign: the folder.
+
+    Returns:
+        The architecture; without a largest position its texts may have any length.
+
+    Raises:
+        MissingExtraError: transformers or torch is not installed.
+        ModelFormatError: transformers does not know the family, or it needs code of the checkpoint.
+    """
+    for package in ("transformers", "torch"):
+        if find_spec(package) is None:
+            raise MissingExtraError(
+                f"The model in {foreign.folder}, whose family is not one of ours,", "train", package
+            )
+    config = _read_config(foreign)
+    sizes = config.get_text_config()
+    positions = getattr(sizes, "max_position_embeddings", None)
+    _say_once(str(config.model_type), foreign.folder)
+    return Architecture(
+        family=str(config.model_type),
+        num_layers=int(getattr(sizes, "num_hidden_layers", 0)),
+        hidden_size=int(sizes.hidden_size),
+        num_heads=int(getattr(sizes, "num_attention_heads", 1)),
+        intermediate_size=int(getattr(sizes, "intermediate_size", 0) or 0),
+        vocab_size=int(sizes.vocab_size),
+        max_positions=int(positions) if positions and positions > 0 else _UNLIMITED,
+        type_vocab_size=2,  # whether type ids are passed is the tokenizer's to say
+    )
+
+
+def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarray], bool]:
+    """The tensors of a model, read by transformers.
+
+    Args:
+        spec: the model.
+        seed: draws what the checkpoint lacks, which may be nothing but a classification head.
+
+    Returns:
+        float32 arrays by name, those that a model shares once; and whether the head is new.
+
+    Raises:
+        ModelFormatError: files that transformers cannot read, or weights that are missing.
+    """
+    import torch
+
+    foreign = _foreign(spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model, info = _auto_class(foreign).from_pretrained(
+                foreign.folder,
+                config=_read_config(foreign, num_labels=spec.num_labels),
+                dtype=torch.float32,
+                trust_remote_code=foreign.trust_remote_code,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except Exception as err:
+            raise ModelFormatError(
+                f"{foreign.folder}: transformers cannot load the weights: {_first_line(err)} Download it again."
+            ) from err
+    missing = set(info["missing_keys"]) | {key for key, *_ in info.get("mismatched_keys", ())}
+    inside = [name for name in missing if name.startswith(f"{model.base_model_prefix}.")]
+    is_head = foreign.task == "sequence-classification" and model.base_model is not model and not inside
+    if missing and not is_head:
+        raise ModelFormatError(
+            f"{foreign.folder}: the checkpoint has no tensor {sorted(inside or missing)[0]!r}, which a "
+            f"{spec.architecture.family} model needs ({len(missing)} are missing). Download it again."
+        )
+    seen: set[int] = set()
+    arrays = {}
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            arrays[PREFIX + name] = tensor.numpy()
+            seen.add(tensor.data_ptr())
+    return arrays, bool(missing)
+
+
+def build_foreign(spec: ModelSpec) -> Any:
+    """The model of transformers without values, to be filled by `load_state_dict`.
+
+    Args:
+        spec: the model.
+
+    Returns:
+        A `PreTrainedModel` in float32.
+    """
+    import torch
+    from transformers.initialization import no_init_weights
+
+    foreign = _foreign(spec)
+    config = _read_config(foreign, num_labels=spec.num_labels)
+    with torch.random.fork_rng(devices=[]), no_init_weights():
+        return _auto_class(foreign).from_config(
+            config, dtype=torch.float32, trust_remote_code=foreign.trust_remote_code
+        )
+
+
+def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], starts_B1: np.ndarray) -> Any:
+    """One forward pass over a packed batch, padded for it.
+
+    Texts are padded at the end, but for language models, which sentence-transformers pads in front.
+
+    Args:
+        model: the `PreTrainedModel`.
+        spec: its spec.
+        ids: "ids" and "types", each (T,), on the model's device.
+        starts_B1: offsets of the texts.
+
+    Returns:
+        States_TD of a feature extractor, else logits_BN.
+    """
+    import torch
+
+    foreign = _foreign(spec)
+    lengths_B = np.diff(starts_B1)
+    longest = max(int(lengths_B.max(initial=1)), 1)
+    columns_L = np.arange(longest)[None, :]
+    pads_left = foreign.task == "text-generation"
+    is_token_BL = columns_L >= longest - lengths_B[:, None] if pads_left else columns_L < lengths_B[:, None]
+    mask_BL = torch.from_numpy(is_token_BL).to(ids["ids"].device)
+    padding = getattr(model.config.get_text_config(), "pad_token_id", None) or 0
+    inputs = {"input_ids": ids["ids"].new_full(mask_BL.shape, padding).masked_scatter(mask_BL, ids["ids"])}
+    if spec.uses_type_ids:
+        inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"]).masked_scatter(mask_BL, ids["types"])
+    if foreign.task == "feature-extraction":
+        return model(**inputs, attention_mask=mask_BL.long()).last_hidden_state[mask_BL]
+    if foreign.task == "sequence-classification":
+        return model(**inputs, attention_mask=mask_BL.long()).logits
+    logits_BV = model(**inputs, attention_mask=mask_BL.long(), logits_to_keep=1).logits[:, -1].float()
+    score = next(module for module in spec.modules if isinstance(module, LogitScore))
+    true_B = logits_BV[:, score.true_id]
+    return (true_B if score.false_id is None else true_B - logits_BV[:, score.false_id])[:, None]
+
+
+def takes_type_ids(foreign: Foreign) -> bool:
+    """Whether the model's forward pass has a place for type ids."""
+    import inspect
+
+    import transformers
+
+    mapping = getattr(transformers, _CLASSES[foreign.task])._model_mapping
+    config = _read_config(foreign)
+    model_class = mapping[type(config)] if type(config) in mapping else None
+    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
+    return model_class is None or "token_type_ids" in inspect.signature(model_class.forward).parameters
+
+
+def save_foreign(spec: ModelSpec, tensors: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Writes config and weights as transformers writes them.
+
+    Args:
+        spec: the model.
+        tensors: by the names of `read_foreign`.
+        folder: where.
+    """
+    import torch
+
+    model = build_foreign(spec)
+    own = {name.removeprefix(PREFIX): torch.tensor(array) for name, array in tensors.items() if name.startswith(PREFIX)}
+    model.load_state_dict(own, assign=True, strict=False)
+    model.tie_weights()
+    model.save_pretrained(folder)
+
+
+def _foreign(spec: ModelSpec) -> Foreign:
+    assert spec.foreign is not None
+    return spec.foreign
+
+
+def _auto_class(foreign: Foreign) -> Any:
+    import transformers
+
+    name, config = _CLASSES[foreign.task], _read_config(foreign)
+    is_encoder = any(str(name).endswith("EncoderModel") for name in config.architectures or ())
+    if name == "AutoModel" and (is_encoder or config.is_encoder_decoder):
+        name = "AutoModelForTextEncoding"  # of an encoder-decoder such as T5 only the encoder embeds
+    return getattr(transformers, name)
+
+
+def _read_config(foreign: Foreign, num_labels: int | None = None) -> Any:
+    from transformers import AutoConfig
+
+    labels = {"num_labels": num_labels} if foreign.task == "sequence-classification" and num_labels else {}
+    try:
+        return AutoConfig.from_pretrained(
+            foreign.folder, trust_remote_code=foreign.trust_remote_code, local_files_only=True, **labels
+        )
+    except Exception as err:
+        raise ModelFormatError(
+            f"{foreign.folder / 'config.json'}: the family is none of ours, and transformers does not open it: "
+            f"{_first_line(err)} If the checkpoint brings its own code and you trust it, pass trust_remote_code=True; "
+            "the code is then run."
+        ) from err
+
+
+def _first_line(err: Exception) -> str:
+    lines = str(err).strip().splitlines() or [type(err).__name__]
+    return lines[0].rstrip(".")[:300] + "."
+
+
+@lru_cache(maxsize=64)
+def _say_once(family: str, folder: Path) -> None:
+    logger.warning(
+        "%s is a %s model, which is none of our families: it runs through transformers, padded, on torch.",
+        folder,
+        family,
+    )
