@@ -42,6 +42,9 @@ WEIGHT_FILES = (
 )
 """The files that hold or list a module's tensors: the first that exists is downloaded, with its shards, and read."""
 
+_ROUTER_CONFIGS = ("router_config.json", "config.json")
+"""Where a router, by its new or old name, lists its modules."""
+
 _SUFFIXES = (".json", ".txt", ".model", ".jinja")
 """What configs and tokenizers are written in."""
 
@@ -216,17 +219,15 @@ def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> list[
     paths = [module["path"] for module in json.loads(fetch("modules.json").read_text(encoding="utf-8"))] or [""]
     folders = [path.removeprefix(".").strip("/") for path in paths]
     for folder in list(folders):
-        config = next(
-            (c for c in (_join(folder, "router_config.json"), _join(folder, "config.json")) if c in files), None
-        )
-        content = {} if config is None else json.loads(fetch(config).read_text(encoding="utf-8"))
+        configs = [file for name in _ROUTER_CONFIGS if (file := _join(folder, name)) in files]
+        content = json.loads(fetch(configs[0]).read_text(encoding="utf-8")) if configs else {}
         if "structure" in content:
             folders += [_join(folder, name) for name in content.get("types", {})]
     return folders
 
 
 def _needed(files: Sequence[str], folders: Sequence[str], *, takes_code: bool) -> list[str]:
-    """Configs and tokenizer of the folders, one form of the weights of each, and the checkpoint's code if it is wanted."""
+    """Configs and tokenizer of the folders, one form of the weights of each, and the code if it is wanted."""
     needed = [file for file in files if takes_code and file.endswith(".py")]
     for folder in dict.fromkeys(folders):
         present = {file.rpartition("/")[2]: file for file in files if file.rpartition("/")[0] == folder.strip("/")}
