@@ -106,16 +106,25 @@ def read_modules(folder: Path, entries: Sequence[Entry], kind: Kind) -> tuple[Mo
         if needed != given:
             raise ModelFormatError(
                 f"{path if path.is_file() else place}: {entry.class_name} reads {needed!r}, but the module before it "
-                f"gives {given!r}. A bi-encoder needs a Pooling after its Transformer. Correct the order."
+                f"gives {given!r}. {_advice(given, needed)}"
             )
         modules.append(reader.read(path, entry.path, config))
         given = config.get("module_output_name") or reader.gives or needed
     if given != _FEATURES[kind]:
-        advice = "A bi-encoder needs a Pooling after its Transformer." if kind == "bi-encoder" else "Add the head."
         raise ModelFormatError(
-            f"{place}: the last module gives {given!r}, a {kind} needs {_FEATURES[kind]!r}. {advice}"
+            f"{place}: the last module gives {given!r}, a {kind} needs {_FEATURES[kind]!r}. "
+            f"{_advice(given, _FEATURES[kind])}"
         )
     return tuple(modules)
+
+
+def _advice(given: str, needed: str) -> str:
+    """What to do where a module needs what none before it gives."""
+    if (given, needed) == ("token_embeddings", "sentence_embedding"):
+        return "A bi-encoder needs a Pooling after its Transformer: add one there."
+    if (given, needed) == ("scores", "sentence_embedding"):
+        return "Scores come from a cross-encoder: open it with CrossEncoder."
+    return "Correct the order of the modules, or the names of what they read and give."
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -271,9 +271,11 @@ def test_nothing_to_work_on_is_an_error(bi_encoder: BiEncoder, cross_encoder: Cr
         cross_encoder.predict()
 
 
-def test_token_embeddings_are_refused_by_name(bi_encoder: BiEncoder) -> None:
-    with pytest.raises(ConfigError, match="output_value='token_embeddings': only 'sentence_embedding' is computed"):
-        bi_encoder.encode(TEXTS, output_value="token_embeddings")
+def test_an_unknown_output_is_named_with_the_known_ones(bi_encoder: BiEncoder) -> None:
+    with pytest.raises(
+        ConfigError, match="output_value='tokens': expected 'sentence_embedding', 'token_embeddings' or"
+    ):
+        bi_encoder.encode(TEXTS, output_value="tokens")
 
 
 def test_where_to_look_for_a_name_is_handed_to_the_hub(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +292,7 @@ def test_where_to_look_for_a_name_is_handed_to_the_hub(tiny: Any, monkeypatch: p
     where = {"revision": "v2", "cache_folder": "cache", "token": "secret", "local_files_only": True}
     BiEncoder("owner/name", trust_remote_code=True, **where)
     CrossEncoder("owner/name", trust_remote_code=True, **where)
-    assert asked == [{"name": "owner/name", **where}] * 2
+    assert asked == [{"name": "owner/name", **where, "takes_code": True}] * 2
 
 
 def test_another_device_at_the_call_names_to(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
