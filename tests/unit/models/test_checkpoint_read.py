@@ -140,13 +140,15 @@ def test_dense_may_add_its_input(tmp_path: Path) -> None:
 
 def test_dense_needs_its_sizes(tmp_path: Path) -> None:
     module_folder(plain_folder(tmp_path), ("1_Pooling", MODEL + "Pooling", MEAN), ("2_D", MODEL + "Dense", {}))
-    with pytest.raises(ModelFormatError, match=r"2_D/config\.json: a Dense module needs in_features and out_features"):
+    with pytest.raises(ModelFormatError, match=r"2_D/config\.json: a Dense module needs in_features"):
         read_spec(tmp_path, "bi-encoder")
 
 
 def test_dense_on_token_states_comes_before_pooling(tmp_path: Path) -> None:
     dense = {"in_features": 8, "out_features": 4, "module_input_name": "token_embeddings"}
-    module_folder(plain_folder(tmp_path), ("1_D", MODEL + "Dense", dense), ("2_P", MODEL + "Pooling", MEAN))
+    module_folder(
+        plain_folder(tmp_path), ("1_D", MODEL + "Dense", dense), ("2_P", MODEL + "Pooling", {"pooling_mode": "mean"})
+    )
     spec = read_spec(tmp_path, "bi-encoder")
     assert spec.modules == (Dense("1_D", 8, 4, activation=TANH), Pooling()) and spec.embedding_size == 4
 
@@ -414,7 +416,8 @@ def test_tensors_of_dense_layers_follow_their_folder(tmp_path: Path) -> None:
         ("config.json", None, r"config\.json does not exist, so that .* is no checkpoint"),
         ("config.json", "{", r"config\.json is not JSON"),
         ("config.json", "[]", r"config\.json: expected a JSON object, got list"),
-        ("modules.json", "{", r"modules\.json: expected a JSON list"),
+        ("modules.json", "{", r"modules\.json is not JSON in UTF-8"),
+        ("modules.json", '{"a": 1}', r"modules\.json: expected a JSON list"),
         ("adapter_config.json", "{}", "holds an adapter, not a model. Merge it"),
         ("config_sentence_transformers.json", "?", r"config_sentence_transformers\.json is not JSON"),
     ],
