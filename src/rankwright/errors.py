@@ -53,5 +53,6 @@ class HubError(RankwrightError):
 
 def first_line(err: BaseException) -> str:
     """The first line of another library's message, as a sentence to be put into one of ours."""
-    lines = str(err).strip().splitlines() or [type(err).__name__]
-    return lines[0].rstrip(". ")[:300] + "."
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()] or [type(err).__name__]
+    line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return line.rstrip(". ")[:300] + "."

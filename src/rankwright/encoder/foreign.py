@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from rankwright.encoder.families import LAYERS
 from rankwright.encoder.parameters import check_finite
 from rankwright.encoder.spec import Architecture, Foreign, LogitScore, ModelSpec
 from rankwright.errors import MissingExtraError, ModelFormatError, first_line
+from rankwright.json_values import SIZE, read_object
 from rankwright.text.tokenizer_transformers import TRUST_ADVICE
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,9 @@ _CLASSES = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "text-generation": "AutoModelForCausalLM",
 }
+
+_EXPECTED = {"hidden_size": SIZE, "vocab_size": SIZE, "num_hidden_layers": LAYERS, "num_attention_heads": SIZE}
+_NEEDED = ("hidden_size", "vocab_size")
 
 _UNLIMITED = 1 << 30
 
@@ -53,11 +58,12 @@ def foreign_architecture(foreign: Foreign) -> Architecture:
             )
     config = _read_config(foreign)
     sizes = config.get_text_config()
-    for name in ("hidden_size", "vocab_size"):
-        if not _size(sizes, name):
+    for name, expected in _EXPECTED.items():
+        value = getattr(sizes, name, None)
+        if (name in _NEEDED or isinstance(value, int)) and not expected.fits(value):
             raise ModelFormatError(
-                f"{foreign.folder / 'config.json'}: {name} of a {config.model_type} model is "
-                f"{getattr(sizes, name, None)!r}, expected a whole number above 0. Download the model again."
+                f"{foreign.folder / 'config.json'}: {name} of its {config.model_type} model is {value!r}, expected "
+                f"{expected.words}. Correct it there, or download it again."
             )
     types = getattr(sizes, "type_vocab_size", None)
     _say_once(str(config.model_type), foreign.folder)
@@ -127,12 +133,13 @@ def _check_tensors(spec: ModelSpec, model: Any, info: Mapping[str, Any]) -> bool
     """Whether transformers drew a new head; any other tensor must have come from the checkpoint."""
     foreign = _foreign(spec)
     inside = f"{model.base_model_prefix}."
-    # of a pooler only heads are made
-    lacking = {key for key in info["missing_keys"] if "pooler" not in key.split(".")}
-    mismatched = {key: shapes for key, *shapes in info["mismatched_keys"]}
     is_headed = foreign.task == "sequence-classification" and model.base_model is not model
+    mismatched = {key: shapes for key, *shapes in info["mismatched_keys"]}
     wrong = [key for key in mismatched if not (is_headed and spec.head_is_new) or key.startswith(inside)]
-    missing = sorted(key for key in lacking if not is_headed or key.startswith(inside))
+    head = {key for key in (*info["missing_keys"], *mismatched) if is_headed and not key.startswith(inside)}
+    # only heads read what a pooler gives
+    needs_pooler = is_headed and not head
+    missing = sorted(k for k in info["missing_keys"] if k not in head and (needs_pooler or not _is_pooler(k)))
     if wrong:
         stored, described = (tuple(shape) for shape in mismatched[wrong[0]])
         raise ModelFormatError(
@@ -144,7 +151,11 @@ def _check_tensors(spec: ModelSpec, model: Any, info: Mapping[str, Any]) -> bool
             f"{foreign.folder}: the checkpoint has no tensor {missing[0]!r}, which a {spec.architecture.family} model "
             f"needs ({len(missing)} are missing). Are the weights complete, and of the family that config.json names?"
         )
-    return is_headed and bool(lacking or mismatched)
+    return bool(head)
+
+
+def _is_pooler(name: str) -> bool:
+    return "pooler" in name.split(".")
 
 
 @contextmanager
@@ -209,6 +220,7 @@ def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], starts_B1: 
     is_token_BL = columns_L >= longest - lengths_B[:, None] if pads_left else columns_L < lengths_B[:, None]
     mask_BL = torch.from_numpy(is_token_BL).to(ids["ids"].device)
     padding = getattr(model.config.get_text_config(), "pad_token_id", None) or 0
+    padding = padding if 0 <= padding < spec.architecture.vocab_size else 0  # early language models have -1
     inputs = {"input_ids": ids["ids"].new_full(mask_BL.shape, padding).masked_scatter(mask_BL, ids["ids"])}
     if spec.uses_type_ids:
         inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"]).masked_scatter(mask_BL, ids["types"])
@@ -278,17 +290,18 @@ def _read_config(foreign: Foreign, num_labels: int | None = None) -> Any:
                 foreign.folder, trust_remote_code=foreign.trust_remote_code, local_files_only=True, **labels
             )
     except Exception as err:
-        advice = "Download it again." if foreign.trust_remote_code else TRUST_ADVICE
+        path = foreign.folder / "config.json"
+        brings_code = "auto_map" in read_object(path) and not foreign.trust_remote_code
         raise ModelFormatError(
-            f"{foreign.folder / 'config.json'}: the family is none of ours, and transformers does not open it: "
-            f"{first_line(err)} {advice}"
+            f"{path}: the family is none of ours, and transformers does not open it: {first_line(err)} "
+            f"{TRUST_ADVICE if brings_code else 'Correct the file, or download it again.'}"
         ) from err
 
 
 @lru_cache(maxsize=64)
 def _say_once(family: str, folder: Path) -> None:
     logger.warning(
-        "%s is a %s model, which is none of our families: it runs through transformers, padded, on torch.",
+        "%s is a %s model, for which we have no code: it runs through transformers, padded, on torch.",
         folder,
         family,
     )

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 """Files that may hold a chat template beside the tokenizer's own."""
 
-TRUST_ADVICE = (
-    "If the checkpoint brings its own code and you trust it, pass trust_remote_code=True: transformers then runs it."
-)
+TRUST_ADVICE = "If you trust the code in its folder, pass trust_remote_code=True: transformers then runs it."
 
 PAIR_ROLES = ("query", "document")
 """The roles under which a chat template of a reranker finds the two texts of a pair."""
@@ -56,7 +54,8 @@ def open_with_transformers(folder: Path, *, trust_remote_code: bool = False) -> 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as err:
-        advice = "Download it again." if trust_remote_code else TRUST_ADVICE
+        brings_code = "auto_map" in read_object(folder / "tokenizer_config.json") and not trust_remote_code
+        advice = TRUST_ADVICE if brings_code else "Download it again."
         raise ModelFormatError(f"{folder}: transformers cannot open the tokenizer: {first_line(err)} {advice}") from err
 
 
