@@ -5,8 +5,7 @@ tokens, T packed tokens, D features, N outputs.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,7 @@ from rankwright.encoder.parameters import check_finite
 from rankwright.encoder.spec import Architecture, Foreign, LogitScore, ModelSpec
 from rankwright.errors import MissingExtraError, ModelFormatError, first_line
 from rankwright.json_values import SIZE, read_object
-from rankwright.text.tokenizer_transformers import TRUST_ADVICE
+from rankwright.text.tokenizer_transformers import TRUST_ADVICE, quietly
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +32,7 @@ _CLASSES = {
 }
 
 _EXPECTED = {"hidden_size": SIZE, "vocab_size": SIZE, "num_hidden_layers": LAYERS, "num_attention_heads": SIZE}
+_KERNEL_KEYS = ("attn_implementation", "experts_implementation")
 _NEEDED = ("hidden_size", "vocab_size")
 
 _UNLIMITED = 1 << 30
@@ -115,8 +115,12 @@ def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarra
                 ignore_mismatched_sizes=True,  # its error names no tensor; ours does
             )
         except Exception as err:
+            named = [
+                key for key, value in read_object(foreign.folder / "config.json").items() if [value] == [*err.args]
+            ]
+            advice = f"Correct {named[0]} in config.json." if named else "Download it again."
             raise ModelFormatError(
-                f"{foreign.folder}: transformers cannot load the model: {first_line(err)} Download it again."
+                f"{foreign.folder}: transformers cannot load the model: {first_line(err)} {advice}"
             ) from err
     head_is_new = _check_tensors(spec, model, info)
     check_finite({name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, foreign.folder)
@@ -156,24 +160,6 @@ def _check_tensors(spec: ModelSpec, model: Any, info: Mapping[str, Any]) -> bool
 
 def _is_pooler(name: str) -> bool:
     return "pooler" in name.split(".")
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """No progress bars and load reports of transformers: what matters in them, our own messages say."""
-    from transformers.utils import logging
-
-    output: Any = logging
-    verbosity = output.get_verbosity()
-    output.set_verbosity_error()
-    set_hook = getattr(output, "set_tqdm_hook", None)  # early versions of transformers 5 have none
-    hook = set_hook and set_hook(lambda factory, args, kwargs: output.EmptyTqdm(*args, **kwargs))
-    try:
-        yield
-    finally:
-        output.set_verbosity(verbosity)
-        if set_hook:
-            set_hook(hook)
 
 
 def build_foreign(spec: ModelSpec) -> Any:
@@ -284,18 +270,38 @@ def _read_config(foreign: Foreign, num_labels: int | None = None) -> Any:
     from transformers import AutoConfig
 
     labels = {"num_labels": num_labels} if foreign.task == "sequence-classification" and num_labels else {}
+    path = foreign.folder / "config.json"
+    elsewhere = None if foreign.trust_remote_code else _code_elsewhere(read_object(path))
+    if elsewhere is not None:
+        raise ModelFormatError(
+            f"{path}: its attn_implementation or experts_implementation is code on the Hub, {elsewhere!r}. Remove the "
+            "key; with trust_remote_code=True transformers downloads and runs the code."
+        )
     try:
         with quietly():
-            return AutoConfig.from_pretrained(
+            config = AutoConfig.from_pretrained(
                 foreign.folder, trust_remote_code=foreign.trust_remote_code, local_files_only=True, **labels
             )
+        config.return_dict = True
+        return config
     except Exception as err:
-        path = foreign.folder / "config.json"
         brings_code = "auto_map" in read_object(path) and not foreign.trust_remote_code
         raise ModelFormatError(
             f"{path}: the family is none of ours, and transformers does not open it: {first_line(err)} "
             f"{TRUST_ADVICE if brings_code else 'Correct the file, or download it again.'}"
         ) from err
+
+
+def _code_elsewhere(config: Any) -> str | None:
+    """A kernel of the Hub in any part of a config, which transformers would download and run without being asked."""
+    parts = [config]
+    for part in parts:  # which grows meanwhile
+        pairs = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        for key, value in pairs:
+            if str(key).removeprefix("_").startswith(_KERNEL_KEYS) and "/" in str(value):
+                return str(value)
+            parts.append(value)
+    return None
 
 
 @lru_cache(maxsize=64)

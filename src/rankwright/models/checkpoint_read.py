@@ -333,6 +333,11 @@ class _Checkpoint:
         config = read_object(self.config_place)
         for key, expected in _CONFIG_KEYS.items():
             value_of(config, key, expected, self.config_place)
+        if config.get("quantization_config"):
+            raise ModelFormatError(
+                f"{self.config_place}: quantization_config says that the weights are quantised. "
+                "Save the model in float32, float16 or bfloat16, without that key."
+            )
         return config
 
     @cached_property

@@ -3,7 +3,8 @@
 In: a folder. Out: the `tokenizers.Tokenizer` inside a tokenizer of transformers, and what renders its chat template.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,12 +82,31 @@ def open_with_transformers(folder: Path, *, trust_remote_code: bool = False) -> 
     if brings_code and name and tokenizer_class_from_name(name) is None:
         raise ModelFormatError(about_code(folder, name))
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+        with quietly():
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as err:
         for file in JSON_FILES:
             read_object(folder / file)  # names the one that is damaged
         advice = TRUST_ADVICE if brings_code else "Download it again."
         raise ModelFormatError(f"{folder}: transformers cannot open the tokenizer: {first_line(err)} {advice}") from err
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No progress bars and load reports of transformers: what matters in them, our own messages say."""
+    from transformers.utils import logging
+
+    output: Any = logging
+    verbosity = output.get_verbosity()
+    output.set_verbosity_error()
+    set_hook = getattr(output, "set_tqdm_hook", None)  # early versions of transformers 5 have none
+    hook = set_hook and set_hook(lambda factory, args, kwargs: output.EmptyTqdm(*args, **kwargs))
+    try:
+        yield
+    finally:
+        output.set_verbosity(verbosity)
+        if set_hook:
+            set_hook(hook)
 
 
 def about_code(folder: Path, name: str) -> str:
