@@ -27,7 +27,7 @@ from rankwright.encoder.spec import (
     Normalize,
     Pooling,
 )
-from rankwright.errors import ModelFormatError
+from rankwright.errors import ModelFormatError, ValueRangeError
 from rankwright.json_values import FLAG, LENGTH, OBJECT, SIZE, TEXT, TEXTS, Expected, read_object, value_of, whole
 from rankwright.models.activations import IDENTITY, SIGMOID
 from rankwright.models.checkpoint_modules import (
@@ -328,7 +328,7 @@ class _Checkpoint:
         if not self.config_place.is_file():
             raise ModelFormatError(
                 f"{self.config_place} does not exist, so that {self.folder} is no checkpoint. Expected a folder saved "
-                "by rankwright, sentence-transformers or transformers."
+                f"by rankwright, sentence-transformers or transformers.{_hint(self.folder)}"
             )
         config = read_object(self.config_place)
         for key, expected in _CONFIG_KEYS.items():
@@ -398,6 +398,12 @@ class _Checkpoint:
         return LogitScore(yes, no)
 
 
+def _hint(folder: Path) -> str:
+    """Where the checkpoint may be in a folder that is none: a run of ours, or a model in the Hub's cache."""
+    found = [path.parent for place in ("model", "snapshots/*") for path in folder.glob(f"{place}/config.json")]
+    return f" Did you mean {str(found[0])!r}?" if found else ""
+
+
 def _tokenizer_facts(checkpoint: _Checkpoint) -> TokenizerFacts:
     if checkpoint.foreign is not None:
         from rankwright.encoder.foreign import takes_type_ids
@@ -441,6 +447,8 @@ def _activation(checkpoint: _Checkpoint, num_labels: int) -> str:
 
 def _head(checkpoint: _Checkpoint, num_labels: int | None) -> tuple[int, bool]:
     """How many labels a cross-encoder has, and whether its head is new."""
+    if num_labels is not None and not SIZE.fits(num_labels):
+        raise ValueRangeError(f"num_labels={num_labels!r}: expected {SIZE.words}, or None for those of the checkpoint.")
     if checkpoint.modules:
         sizes = [module.out_features for module in checkpoint.modules if isinstance(module, Dense)] or [1]
         if num_labels not in (None, sizes[-1]):
