@@ -52,7 +52,8 @@ class Checkpoint:
     """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first.
 
     `kept` are tensors that the model does not use and that saving writes again; `routes` are the checkpoints that texts
-    of a task run through, where a router sends them elsewhere.
+    of a task run through, where a router sends them elsewhere; `takes_any` is false where it sends texts without a task
+    nowhere.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Checkpoint:
     kept: Mapping[str, np.ndarray]
     wishes: Wishes
     routes: "Mapping[str, Checkpoint]" = field(default_factory=dict)
+    takes_any: bool = True
     _engine: Engine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -130,8 +132,8 @@ def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
         takes_code=wishes.trust_remote_code,
     )
     tasks = tasks_of(folder, wishes.kind)
-    routes = {task: _open_route(folder, wishes, task) for task in tasks}
-    return replace(_open_route(folder, wishes, None), routes=routes)
+    routes = {task: _open_route(folder, wishes, task) for task in tasks if task is not None}
+    return replace(_open_route(folder, wishes, None), routes=routes, takes_any=None in tasks)
 
 
 def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
