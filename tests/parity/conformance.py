@@ -96,13 +96,9 @@ def encode_tokens(model: Any) -> Any:
 
 
 def encode_everything(model: Any) -> Any:
-    """Of both kinds of states the values, of the mask and the ids the differences that matter: any at all."""
-    found = []
-    for text in FEW:
-        details = model.encode(text, output_value=None)
-        found += [details[name] for name in ("token_embeddings", "sentence_embedding")]
-        found += [100.0 * details[name] for name in ("input_ids", "attention_mask")]
-    return found
+    """States, embedding, ids and mask of each text."""
+    names = ("token_embeddings", "sentence_embedding", "input_ids", "attention_mask")
+    return [model.encode(text, output_value=None)[name] for text in FEW[1:] for name in names]
 
 
 def logits(model: Any) -> Any:

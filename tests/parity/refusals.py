@@ -101,13 +101,13 @@ REFUSALS = (
         for module in ("CLIPModel", "WordEmbeddings", "BoW")
     ),
     *(
-        Refusal(f"a module {module}", "bi-encoder", f"module '{module}' is not one that", with_last(OLD + module))
+        Refusal(f"a module {module}", "bi-encoder", f"module '{module}' is not one that rankwright runs", with_last(OLD + module))
         for module in ("CNN", "LSTM", "WordWeights", "WeightedLayerPooling", "Dropout")
     ),
     Refusal(
         "a module of the checkpoint's own code",
         "bi-encoder",
-        "module 'own_code.Pooler' is not one that",
+        "module 'own_code.Pooler' is not one that rankwright runs",
         with_last("own_code.Pooler"),
     ),
     Refusal(
@@ -131,13 +131,13 @@ REFUSALS = (
     Refusal(
         "relative positions of BERT",
         "cross-encoder",
-        "position_embedding_type 'relative_key' is not supported",
+        "position_embedding_type 'relative_key'",
         with_config(position_embedding_type="relative_key"),
     ),
     Refusal(
         "scaled rotary angles of ModernBERT",
         "bi-encoder",
-        "rope_type ['yarn'] is not supported",
+        "rope_type ['yarn']",
         with_config(rope_parameters=YARN),
         "modernbert",
     ),

@@ -20,6 +20,7 @@ from tests.parity.refusals import REFUSALS, Refusal
 from tests.tolerances import TOL, assert_agrees, excess
 
 Arrays = list[np.ndarray]
+WRITES = os.environ.get("COMPATIBILITY") == "write"
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -29,7 +30,7 @@ def measured() -> Iterator[dict[tuple[Case, str], float]]:
     """The largest difference by case and column; written into the document where that is asked for."""
     found: dict[tuple[Case, str], float] = {}
     yield found
-    if os.environ.get("COMPATIBILITY") == "write":
+    if WRITES:
         wanted = [(case, column) for case in CASES for column in COLUMNS[case.is_native]]
         missing = [f"{case.name}: {column}" for case, column in wanted if (case, column) not in found]
         assert not missing, f"not measured, so that no table is written: {missing}"
@@ -99,6 +100,7 @@ def test_what_is_not_supported_is_refused_with_the_reason(refusal: Refusal, tiny
         (our_bi_encoder if refusal.kind == "bi-encoder" else our_cross_encoder)(folder)
 
 
+@pytest.mark.skipif(WRITES, reason="the table is being written")
 def test_the_committed_table_has_exactly_the_cases_of_this_suite() -> None:
     rows = rows_in(DOCUMENT.read_text(encoding="utf-8"))
     assert [row[: len(name)] for row, name in zip(rows, names(), strict=False)] == names(), "run `make compatibility`"
