@@ -220,7 +220,7 @@ def card(
 def verify(
     model: Annotated[str, typer.Argument(help="Folder or Hub id, of either kind.")],
     texts: Annotated[
-        str | None, typer.Argument(metavar="FILE|-", help="Texts of your own, or JSONL/CSV of queries and documents.")
+        str | None, typer.Argument(metavar="FILE|-", help="Texts or pairs of your own: one text a line, or JSONL/CSV.")
     ] = None,
     *,
     kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,

@@ -36,7 +36,7 @@ def verify_verb(
 
 def print_certificate(found: Certificate) -> None:
     """A row for each engine and type, the texts that differ most where something is wrong, and the verdict."""
-    given = f", {found.num_given} of them given" if found.num_given else ""
+    given = f", {found.num_given} rows of a file among them" if found.num_given else ""
     print_table(parity_rows(found), title=f"{found.model} ({found.kind}) on {found.num_texts} {unit_of(found)}{given}")
     for text in found.differing_texts:
         sys.stdout.write(f"other token ids: {text}\n")

@@ -78,7 +78,7 @@ class Certificate:
         has_library: False where no library is installed to compare with, and `reference` is an engine of ours.
         reference_texts_per_s: its speed.
         num_texts: texts (or pairs) that were compared.
-        num_given: those of them that are of the user's file.
+        num_given: rows of the user's file that are among them.
         num_pairs: pairs of a query and a document that were ranked.
         token_differences: texts (or pairs) whose token ids are not the reference's; None without a library.
         differing_texts: the first of them, cut.

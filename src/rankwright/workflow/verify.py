@@ -43,6 +43,9 @@ SCORED = 8
 TOKENISED = 256
 """Texts tokenised at a time."""
 
+HALF_TYPES = ("bfloat16", "float16")
+"""Types that are tried beside float32."""
+
 SHOWN_TEXTS, SHOWN_CHARACTERS = 5, 80
 
 
@@ -82,7 +85,7 @@ def verify(
     material = Material(ours.kind, list(dict.fromkeys([*built_in_pairs(), *given])))
     with redirect_stdout(sys.stderr):  # libraries print what they like; standard output is the caller's
         reference = open_reference(ours)
-        say(f"{reference.name}: {len(material.texts)} texts")
+        say(f"running {reference.name}")
         expected = measure(reference.model, material)
         our_ids, differing = compare_tokens(ours, material, reference.token_ids)
         reference_name, has_library = reference.name, reference.token_ids is not None
@@ -90,7 +93,7 @@ def verify(
         rankings = material.rankings(our_ids) if getattr(ours, "num_labels", 1) == 1 else []
         engines = []
         for model in computations(ours.folder, kind=material.kind):
-            say(f"{model.checkpoint.engine.name} on {model.device}, {model.dtype}")
+            say(f"running {model.checkpoint.engine.name} in {model.dtype} on {model.device}")
             engines.append(_beside(model, expected, material=material, rankings=rankings))
     return Certificate(
         model=name,
@@ -126,7 +129,7 @@ def computations(folder: Path, *, kind: str) -> Iterator[BiEncoder | CrossEncode
             continue
         model = open_model(folder, kind=kind, engine=engine, dtype="float32")
         yield model
-        for dtype in ("bfloat16", "float16"):
+        for dtype in HALF_TYPES:
             twin = model.with_dtype(dtype)
             try:
                 _ = twin.checkpoint.engine

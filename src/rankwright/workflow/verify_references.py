@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rankwright.encoder.spec import Dense, Pooling
+from rankwright.encoder.spec import Dense, Normalize, Pooling
 from rankwright.errors import ModelFormatError
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import apply_activation
@@ -89,12 +89,11 @@ def _load_st(name: str, ours: BiEncoder | CrossEncoder) -> Reference:
     import sentence_transformers
     import torch
 
-    kind = (
-        sentence_transformers.CrossEncoder
-        if ours.kind == "cross-encoder"
-        else sentence_transformers.SentenceTransformer
+    kind = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}[ours.kind]
+    float32 = {"dtype": torch.float32}
+    model = getattr(sentence_transformers, kind)(
+        str(ours.folder), device="cpu", local_files_only=True, model_kwargs=float32
     )
-    model: Any = kind(str(ours.folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32})
     return Reference(name, model, lambda texts: _unpadded_ids(model.preprocess(list(texts))))
 
 
@@ -115,7 +114,11 @@ class PlainTransformers:
         import torch
         import transformers
 
-        kind = "AutoModelForSequenceClassification" if ours.kind == "cross-encoder" else "AutoModel"
+        known = (Pooling, Dense, Normalize) if ours.kind == "bi-encoder" else ()
+        for module in ours.spec.modules:
+            if not isinstance(module, known):
+                raise ModelFormatError(f"it has no {type(module).__name__} module; install sentence-transformers")
+        kind = {"bi-encoder": "AutoModel", "cross-encoder": "AutoModelForSequenceClassification"}[ours.kind]
         folder = transformer_folder(ours.folder)
         options: dict[str, Any] = {"local_files_only": True, "dtype": torch.float32}
         self.ours = ours
@@ -174,8 +177,8 @@ class PlainTransformers:
         parameters, row = self.ours.checkpoint.parameters, states_LD
         for module in self.ours.spec.modules:
             if isinstance(module, Pooling):
-                pooled_LD = states_LD[0 if module.include_prompt else skipped :]
-                row = np.concatenate([POOLINGS[mode](pooled_LD) for mode in module.modes])
+                left_out = 0 if module.include_prompt else skipped
+                row = np.concatenate([_pooled(states_LD, mode, skipped=left_out) for mode in module.modes])
             elif isinstance(module, Dense):
                 row = row @ parameters[f"{module.name}.linear.weight"].T
                 row = row + parameters[f"{module.name}.linear.bias"] if module.use_bias else row
@@ -185,17 +188,15 @@ class PlainTransformers:
         return row
 
 
-def _weighted_mean(states_LD: np.ndarray) -> np.ndarray:
-    weights_L = np.arange(1, len(states_LD) + 1, dtype=np.float32)
-    return np.asarray(weights_L @ states_LD / weights_L.sum())
-
-
-POOLINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "cls": lambda states_LD: states_LD[0],
-    "max": lambda states_LD: states_LD.max(axis=0),
-    "mean": lambda states_LD: states_LD.mean(axis=0),
-    "mean_sqrt_len_tokens": lambda states_LD: states_LD.sum(axis=0) / np.sqrt(len(states_LD)),
-    "weightedmean": _weighted_mean,
-    "lasttoken": lambda states_LD: states_LD[-1],
-}
-"""Token states of one text, without padding, to one vector."""
+def _pooled(states_LD: np.ndarray, mode: str, *, skipped: int) -> np.ndarray:
+    """Token states of one text, without padding, to one vector; places are counted from the prompt's first token."""
+    left_LD, places_L = states_LD[skipped:], np.arange(skipped + 1, len(states_LD) + 1, dtype=np.float32)
+    vectors = {
+        "cls": left_LD[0],
+        "max": left_LD.max(axis=0),
+        "mean": left_LD.mean(axis=0),
+        "mean_sqrt_len_tokens": left_LD.sum(axis=0) / np.sqrt(len(left_LD)),
+        "weightedmean": places_L @ left_LD / places_L.sum(),
+        "lasttoken": left_LD[-1],
+    }
+    return np.asarray(vectors[mode])

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from rankwright.data import read_pairs, read_texts
+from rankwright.data.columns import find_columns
 from rankwright.data.sources import open_source
 from rankwright.encoder.spec import Kind
+from rankwright.errors import DataError
 from rankwright.records import LabelledPair
 from rankwright.text.tokenizer import Text
 
@@ -141,7 +143,7 @@ def built_in_pairs() -> list[Pair]:
 
 
 def read_given_pairs(source: str, *, column: str | None = None) -> list[Pair]:
-    """The pairs of a file with columns "query" and "document", or pairs made of the texts of any other file.
+    """The pairs of a file of pairs, as `read_pairs` finds their columns, or pairs made of the texts of any other file.
 
     Args:
         source: as `read_texts` takes it.
@@ -161,4 +163,7 @@ def _has_pairs(source: str) -> bool:
     if not Path(source).is_file() or Path(source).suffix.lower() == ".txt":
         return False
     first = next(open_source(source).rows, None)
-    return first is not None and {"query", "document"} <= set(first[1])
+    try:
+        return first is not None and bool(find_columns(list(first[1]), None, place=source))
+    except DataError:
+        return False
