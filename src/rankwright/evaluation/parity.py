@@ -220,7 +220,10 @@ def parity_sentences(found: Certificate) -> list[str]:
     """
     unit = unit_of(found)
     if not found.has_library:
-        tokens = "No reference library was installed, so the engines stand beside rankwright's own float32."
+        tokens = (
+            "No reference library was installed (pip install sentence-transformers): the engines stand beside "
+            "rankwright's own float32."
+        )
     elif found.token_differences:
         tokens = f"{found.token_differences} of {found.num_texts} {unit} have other token ids than the reference's."
     else:
