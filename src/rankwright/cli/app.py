@@ -217,6 +217,27 @@ def card(
 
 
 @app.command()
+def verify(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id, of either kind.")],
+    texts: Annotated[
+        str | None, typer.Argument(metavar="FILE|-", help="Texts or pairs of your own: one text a line, or JSONL/CSV.")
+    ] = None,
+    *,
+    kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the file that holds the texts.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file; verify.json in a run folder goes on its card.")] = None,
+    json_: Json = False,
+) -> None:
+    """Compare a model's numbers, order, tokens and speed with sentence-transformers, in each engine and type.
+
+    Built-in texts in 12 scripts, and yours. Exit code 1 where a difference is larger than allowed.
+    """
+    from rankwright.cli.verify import verify_verb
+
+    verify_verb(model, texts, column=column, kind=kind and kind.value, out=out, as_json=json_)
+
+
+@app.command()
 def demo(
     *,
     base: Annotated[str | None, typer.Option(help="Model to start from; default: the installed MiniLM-L6.")] = None,

@@ -56,7 +56,7 @@ def test_the_version_needs_no_verb() -> None:
     assert run("--version") == Done(0, f"rankwright {__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "rank", "encode", "card", "demo"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "rank", "encode", "card", "verify", "demo"])
 def test_help_ends_with_0_and_an_unknown_flag_with_2(verb: str) -> None:
     shown = run(verb, "--help")
     assert shown.code == 0
