@@ -18,7 +18,7 @@ from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_
 from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
-from rankwright.models.model import Model, ranked, to_output
+from rankwright.models.model import Model, Workers, ranked, to_output
 from rankwright.models.precision import quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
@@ -137,7 +137,7 @@ class BiEncoder(Model):
         convert_to_numpy: bool = True,
         output_value: str = "sentence_embedding",
         task: str | None = None,
-        device: str | None = None,
+        device: str | Sequence[str] | None = None,
         sentences: str | Sequence[str] | None = None,
         inputs: str | Sequence[str] | None = None,
         show_progress_bar: bool | None = None,
@@ -163,13 +163,13 @@ class BiEncoder(Model):
             output_value: only "sentence_embedding".
             task: "query" or "document" takes the checkpoint's prompt for it, where it has one; `encode_query` and
                 `encode_document` are this function with `task` set.
-            device: only the model's own; use `to()` to move it.
+            device: the model's own (use `to()` to move it), or a list: worker processes on these for this call.
             sentences: ST's name of `texts`.
             inputs: ST's newer name of `texts`.
             show_progress_bar: ST's name of `show_progress`.
             normalize_embeddings: ST's name of `normalize`.
-            pool: refused; the message says what to do.
-            chunk_size: without effect; ST's worker processes take so many texts at a time.
+            pool: worker processes from `start_multi_process_pool`, which says what they are worth.
+            chunk_size: texts that a worker process takes at a time, at most.
 
         Returns:
             (B, E) float32, or (E,) for one text.
@@ -179,12 +179,12 @@ class BiEncoder(Model):
             TypeError: nothing to work on, or two names for one argument.
             DataError: something that is not a text.
         """
-        refuse_arguments({"pool": pool})
         texts = one_of({"texts": texts, "sentences": sentences, "inputs": inputs})
         normalize = one_of({"normalize": normalize, "normalize_embeddings": normalize_embeddings}, False)
         if output_value != "sentence_embedding":
             raise ConfigError(f"output_value={output_value!r}: only 'sentence_embedding' is computed here.")
-        self._check_device(device)
+        workers = Workers(pool, device, chunk_size)
+        self._check_workers(workers)
         if texts is None:
             raise TypeError("encode() needs texts: a string or a list of strings.")
         is_single = isinstance(texts, str)
@@ -196,6 +196,7 @@ class BiEncoder(Model):
             prompt=self._prompt(prompt_name or self._task_prompt(task), prompt),
             limits=BatchLimits(batch_tokens, batch_size),
             show_progress=one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False),
+            workers=workers,
         )
         rows = rows if dim is None else rows[:, :dim]
         rows = unit(rows) if normalize else rows
@@ -205,6 +206,49 @@ class BiEncoder(Model):
 
     encode_query = partialmethod(encode, task="query")
     encode_document = partialmethod(encode, task="document")
+
+    def encode_multi_process(
+        self,
+        sentences: Sequence[str],
+        pool: Any,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        chunk_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: str = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+    ) -> Any:
+        """ST's old name of `encode(texts, pool=pool)`.
+
+        Args:
+            sentences: the texts.
+            pool: as in `encode`, like all that follows.
+            prompt_name: as in `encode`.
+            prompt: as in `encode`.
+            batch_size: as in `encode`.
+            chunk_size: as in `encode`.
+            show_progress_bar: as in `encode`.
+            precision: as in `encode`.
+            normalize_embeddings: as in `encode`.
+            truncate_dim: as in `encode`.
+
+        Returns:
+            (B, E) float32.
+        """
+        return self.encode(
+            sentences,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            pool=pool,
+            chunk_size=chunk_size,
+            show_progress_bar=show_progress_bar,
+            precision=precision,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+        )
 
     def similarity(self, a: Any, b: Any) -> Any:
         """Similarity of each row of `a` with each of `b`, higher is nearer.
@@ -280,10 +324,12 @@ class BiEncoder(Model):
 
     get_sentence_embedding_dimension = get_embedding_dimension
 
-    def _rows(self, texts: list[str], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+    def _rows(
+        self, texts: list[str], *, prompt: str, limits: BatchLimits, show_progress: bool, workers: Workers
+    ) -> np.ndarray:
         if not texts:
             return np.empty((0, self.checkpoint.spec.embedding_size), dtype=np.float32)
-        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress)
+        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress, workers=workers)
 
     def prompt_of(self, task: str | None = None) -> str:
         """The text that `encode` puts before each text of a task.

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -24,8 +25,18 @@ from rankwright.text.tokenizer import Text, Tokenizer
 
 if TYPE_CHECKING:
     from rankwright.encoder.ops_torch import TorchEncoder
+    from rankwright.models.worker_pool import WorkerPool
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Which processes run the texts of a call: those of `pool`, new ones for a list of devices, or else this one."""
+
+    pool: Any = None
+    device: str | Sequence[str] | None = None
+    chunk_size: int | None = None
 
 
 class Model(ABC):
@@ -44,6 +55,7 @@ class Model(ABC):
             raise TypeError(f"{type(self).__name__}() needs a name: a folder, or a name on the Hub.")
         self.checkpoint = open_checkpoint(name, wishes)
         spec = self.checkpoint.spec
+        self._in_folder = spec, self.checkpoint.parameters
         self.prompts = {**spec.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or spec.default_prompt_name
         self.truncation = Truncation()
@@ -132,6 +144,36 @@ class Model(ABC):
         self.checkpoint = self.checkpoint.wished(device=str(device))
         return self
 
+    def start_multi_process_pool(self, target_devices: Sequence[str] | None = None) -> "WorkerPool":
+        """Worker processes, each with this model on a device of its own, for `pool=` of `encode` and `predict`.
+
+        It is worth it with several GPUs: one worker each. On the CPU one process uses all cores already; workers share
+        them out, each with its own copy of the engine in memory, and cost a second or more to start. On 2 cores 2
+        workers were no faster than this process (LOG.md).
+
+        Args:
+            target_devices: one for each worker, such as ["cuda:0", "cuda:1"] or ["cpu", "cpu"]; None: every CUDA
+                device, or where there is none a CPU worker for each 8 cores.
+
+        Returns:
+            The pool. Use it in a `with` statement, or end it with `stop_multi_process_pool`.
+        """
+        from rankwright.models.worker_pool import WorkerPool, default_devices
+
+        devices = default_devices(self.checkpoint.wishes.engine) if target_devices is None else target_devices
+        spec, parameters = self._in_folder
+        is_changed = self.checkpoint.spec is not spec or self.checkpoint.parameters is not parameters
+        return WorkerPool(self.checkpoint, devices, self.save if is_changed else None)
+
+    @staticmethod
+    def stop_multi_process_pool(pool: "WorkerPool") -> None:
+        """End the processes that `start_multi_process_pool` started.
+
+        Args:
+            pool: what it returned.
+        """
+        pool.stop()
+
     @property
     def folder(self) -> Path:
         """Where the checkpoint lies."""
@@ -214,26 +256,58 @@ class Model(ABC):
     def _pools_prompt(self) -> bool:
         return all(m.include_prompt for m in self.checkpoint.spec.modules if isinstance(m, Pooling))
 
-    def _run(self, texts: Sequence[Text], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+    def _run(
+        self, texts: Sequence[Text], *, prompt: str, limits: BatchLimits, show_progress: bool, workers: Workers
+    ) -> np.ndarray:
         """The engine's rows for all texts; says in the log what was cut."""
-        with progress_bar(len(texts), show_progress) as progress:
-            rows, self.truncation = run_texts(
-                self.checkpoint.engine,
-                self._tokenizer,
-                texts,
-                prompt=prompt,
-                pools_prompt=self._pools_prompt,
-                limits=limits,
-                progress=progress,
-            )
+        with self._pool_for(workers) as pool, progress_bar(len(texts), show_progress) as progress:
+            if pool is None:
+                rows, self.truncation = run_texts(
+                    self.checkpoint.engine,
+                    self._tokenizer,
+                    texts,
+                    prompt=prompt,
+                    pools_prompt=self._pools_prompt,
+                    limits=limits,
+                    progress=progress,
+                )
+            else:
+                from rankwright.models.worker_pool import Job
+
+                job = Job(prompt, self._pools_prompt, limits, self.max_length)
+                rows, self.truncation = pool.run(texts, job, chunk_size=workers.chunk_size, progress=progress)
         cut = self.truncation
         if cut.num_truncated:
             message = "%d of %d texts were cut to %d tokens (%d tokens lost)"
             logger.info(message, cut.num_truncated, cut.num_texts, self.max_length, cut.tokens_lost)
         return rows
 
-    def _check_device(self, device: str | None) -> None:
-        if device is not None and str(device) != self.device:
+    @contextmanager
+    def _pool_for(self, workers: Workers) -> "Iterator[WorkerPool | None]":
+        """The pool of a call: the one given, or for a list of devices one that ends with the call."""
+        if isinstance(workers.device, (list, tuple)):
+            with self.start_multi_process_pool(workers.device) as own:
+                yield own
+        else:
+            yield workers.pool
+
+    def _check_workers(self, workers: Workers) -> None:
+        """Refuse a pool that is none of this model's, and a device that is not this model's."""
+        pool, device = workers.pool, workers.device
+        if pool is not None:
+            from rankwright.models.worker_pool import WorkerPool
+
+            if not isinstance(pool, WorkerPool):
+                raise ConfigError(f"pool={pool!r:.80}: expected what start_multi_process_pool() returned.")
+            if not pool.serves(self.checkpoint):
+                raise ConfigError(
+                    "pool= holds another model, or other weights or another type of this one. "
+                    "Start one with start_multi_process_pool() of this very model."
+                )
+        if isinstance(device, (list, tuple)):
+            if pool is not None:
+                raise ConfigError(f"device={device!r:.80} and pool= both say which processes to use: pass one.")
+        elif device is not None and str(device) != self.device:
             raise ConfigError(
                 f"device={str(device)!r}: this model is on {self.device!r}. Use model.to({str(device)!r})."
             )

@@ -56,9 +56,6 @@ def test_config_kwargs_is_refused(folders: dict[type[Both], Path], kind: type[Bo
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda bi, ce: bi.encode(["a"], pool={}), "pool=.* Call it without pool"),
-        (lambda bi, ce: ce.predict(PAIRS, pool={}), "pool=.* Call it without pool"),
-        (lambda bi, ce: ce.rank("a", ["b"], pool={}), "pool=.* Call it without pool"),
         (lambda bi, ce: ce.rank("a", ["b"], convert_to_tensor=True), r"Use predict\(..., convert_to_tensor=True\)"),
         (lambda bi, ce: ce.rank("a", ["b"], device="cuda:7"), "this model is on 'cpu'"),
         (lambda bi, ce: bi[0], r"BiEncoder has no modules to index\. .* trainable\(\)"),
