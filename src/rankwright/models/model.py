@@ -4,19 +4,21 @@ In: `Checkpoint`. Out: rows for texts; folders.
 """
 
 import logging
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec, Pooling
 from rankwright.errors import ConfigError
-from rankwright.models.arguments import REFUSED_ATTRIBUTES
+from rankwright.models.arguments import REFUSED_ATTRIBUTES, refuse_arguments
 from rankwright.models.describe import describe
 from rankwright.models.inference import BatchLimits, run_texts
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
@@ -102,6 +104,66 @@ class Model(ABC):
         tensors = {**self.checkpoint.kept, **parameters}
         write_checkpoint(Path(folder), self.spec, tensors, source=self.folder)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        token: str | bool | None = None,
+        *,
+        private: bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        exist_ok: bool = False,
+        replace_model_card: bool = False,
+        local_model_path: str | Path | None = None,
+        safe_serialization: bool = True,
+        train_datasets: Sequence[str] | None = None,
+    ) -> str:
+        """Put the model on the Hub, with the card that lies beside it.
+
+        Args:
+            repo_id: "organization/name"; without an organization, that of the token's user.
+            token: with the right to write; None: HF_TOKEN or the stored login.
+            private: whether a new repository is private; None: what its owner has chosen on the Hub.
+            commit_message: None: says what kind of model it is.
+            revision: branch, made if there is none; None: main.
+            create_pr: ask its owner to take the files, in a pull request, instead of a commit.
+            exist_ok: whether the repository may exist.
+            replace_model_card: send this model's card where the repository has one.
+            local_model_path: a folder to send instead of this model.
+            safe_serialization: only True; weights are written as safetensors.
+            train_datasets: refused; the message says what to do.
+
+        Returns:
+            The address of the commit, or of the pull request.
+
+        Raises:
+            HubError: the Hub is not there, does not know the user, or refuses.
+            ConfigError: an argument that cannot take effect.
+        """
+        from rankwright.hub_upload import CARD, Destination, upload
+
+        refuse_arguments({"train_datasets": train_datasets})
+        if not safe_serialization:
+            raise ConfigError(
+                "safe_serialization=False: weights are written as safetensors only, which every library reads. "
+                "Leave it out."
+            )
+        to = Destination(repo_id, token, private, revision, create_pr, exist_ok, replace_model_card)
+        with TemporaryDirectory(prefix="rankwright-") as temporary:
+            folder = Path(temporary) / "model"
+            if local_model_path is not None:
+                if not Path(local_model_path).is_dir():
+                    raise ConfigError(f"local_model_path={str(local_model_path)!r}: expected the folder of a model.")
+                shutil.copytree(local_model_path, folder)
+            else:
+                self.save(folder)
+            card = self.folder / CARD
+            if local_model_path is None and card.is_file() and not self._is_changed:
+                shutil.copyfile(card, folder / CARD)
+            message = commit_message or f"Add {type(self).__name__} model"
+            return upload(folder, to, message=message, description=str(self) if create_pr else "")
+
     def save_pretrained(self, folder: str | Path) -> None:
         """ST's name of `save`.
 
@@ -161,9 +223,7 @@ class Model(ABC):
         from rankwright.models.worker_pool import WorkerPool, default_devices
 
         devices = default_devices(self.checkpoint.wishes.engine) if target_devices is None else target_devices
-        spec, parameters = self._in_folder
-        is_changed = self.checkpoint.spec is not spec or self.checkpoint.parameters is not parameters
-        return WorkerPool(self.checkpoint, devices, self.save if is_changed else None)
+        return WorkerPool(self.checkpoint, devices, self.save if self._is_changed else None)
 
     @staticmethod
     def stop_multi_process_pool(pool: "WorkerPool") -> None:
@@ -251,6 +311,12 @@ class Model(ABC):
             known = ", ".join(map(repr, self.prompts)) or "none"
             raise ConfigError(f"prompt_name={name!r}: this model's prompts are {known}. Pass prompt= to use a text.")
         return self.prompts[name]
+
+    @property
+    def _is_changed(self) -> bool:
+        """Whether the folder describes another model, or holds other weights."""
+        spec, parameters = self._in_folder
+        return self.checkpoint.spec is not spec or self.checkpoint.parameters is not parameters
 
     @property
     def _pools_prompt(self) -> bool:

@@ -88,7 +88,7 @@ def test_what_a_model_of_st_has_and_ours_has_not_names_what_to_use(bi_encoder: B
 
 
 def test_any_other_attribute_is_missing_as_ever(cross_encoder: CrossEncoder) -> None:
-    assert not hasattr(cross_encoder, "push_to_hub")
+    assert not hasattr(cross_encoder, "save_to_hub")
     with pytest.raises(AttributeError, match=r"^'CrossEncoder' object has no attribute 'nonsense'\.$"):
         _ = cross_encoder.nonsense  # type: ignore[attr-defined]
 
