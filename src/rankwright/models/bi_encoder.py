@@ -19,7 +19,7 @@ from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
 from rankwright.models.model import Model, Workers, ranked, to_output
-from rankwright.models.precision import quantize
+from rankwright.models.precision import check_precision, quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
 TASK_PROMPTS: dict[str | None, tuple[str, ...]] = {
@@ -191,6 +191,7 @@ class BiEncoder(Model):
         listed = [texts] if isinstance(texts, str) else list(texts)
         dim = truncate_dim if truncate_dim is not None else self.truncate_dim
         self._check_dim(dim)
+        ranges = check_precision(precision, ranges, dim or self.checkpoint.spec.embedding_size)
         rows = self._rows(
             listed,
             prompt=self._prompt(prompt_name or self._task_prompt(task), prompt),

@@ -1,4 +1,4 @@
-"""Similarities of vectors and smaller types, by hand-made values."""
+"""Similarities of vectors, and activations, by hand-made values."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 from rankwright import BiEncoder
 from rankwright.errors import ConfigError, ShapeError
 from rankwright.models.activations import ACTIVATIONS, activation_path, apply_activation, sigmoid, softmax
-from rankwright.models.precision import PRECISIONS, quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
 A = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
@@ -65,50 +64,6 @@ def test_a_model_compares_by_its_own_similarity(tiny: Any, name: str) -> None:
     tensor = model.similarity(torch.from_numpy(A), torch.from_numpy(B))
     assert isinstance(tensor, torch.Tensor)
     np.testing.assert_allclose(tensor.numpy(), EXPECTED[name], atol=1e-6)
-
-
-def test_bits_are_the_signs_eight_to_a_byte() -> None:
-    rows = np.array([[1, -1, 1, 1, 0, -1, 1, -1], [-1] * 8], np.float32)
-    assert quantize(rows, "ubinary").tolist() == [[0b10110010], [0]]
-    assert quantize(rows, "binary").tolist() == [[0b10110010 - 128], [-128]]
-    assert quantize(rows, "binary").dtype == np.int8
-    assert quantize(rows, "float32") is rows
-
-
-def test_levels_are_between_the_smallest_and_largest_value() -> None:
-    rows = np.array([[0.0, 5.0], [255.0, 5.0], [127.6, 5.0]], np.float32)
-    assert quantize(rows, "uint8").tolist() == [[0, 0], [255, 0], [127, 0]]  # a dimension without spread is level 0
-    assert quantize(rows, "int8")[:, 0].tolist() == [-128, 127, -1]
-    ranges = np.array([[0.0, 0.0], [510.0, 10.0]])
-    assert quantize(rows, "uint8", ranges_2E=ranges).tolist() == [[0, 127], [127, 127], [63, 127]]
-
-
-def test_values_beyond_the_given_ranges_are_the_last_levels() -> None:
-    rows = np.array([[-9.0, 9.0]], np.float32)
-    assert quantize(rows, "uint8", ranges_2E=np.array([[0.0, 0.0], [1.0, 1.0]])).tolist() == [[0, 255]]
-
-
-@pytest.mark.parametrize("precision", ["int8", "uint8"])
-def test_a_range_of_one_text_is_an_error(precision: str) -> None:
-    with pytest.raises(ConfigError, match=rf"precision='{precision}' for 1 text needs ranges=\(2, size\)"):
-        quantize(A[:1], precision)
-
-
-def test_an_unknown_precision_is_an_error() -> None:
-    with pytest.raises(ConfigError) as caught:
-        quantize(A, "int4")
-    assert str(caught.value) == "precision='int4': expected one of float32, int8, uint8, binary, ubinary."
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_encode_gives_each_precision(tiny: Any, precision: str) -> None:
-    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
-    texts = ["one text", "another text", "a third"]
-    rows = model.encode(texts)
-    ranges = np.stack([rows.min(0), rows.max(0)])
-    np.testing.assert_array_equal(model.encode(texts, precision=precision), quantize(rows, precision))
-    one = model.encode(texts[0], precision=precision, ranges=ranges)
-    np.testing.assert_array_equal(one, quantize(rows[:1], precision, ranges_2E=ranges)[0])
 
 
 def test_large_logits_do_not_overflow() -> None:
