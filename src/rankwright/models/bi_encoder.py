@@ -255,13 +255,13 @@ class BiEncoder(Model):
         """Similarity of each row of `a` with each of `b`, higher is nearer.
 
         Args:
-            a: (A, E) or (E,); array or tensor.
-            b: (B, E) or (E,).
+            a: (A, E) or (E,); array or tensor, of any `precision` of `encode`: packed bits count as -1 and 1.
+            b: (B, E) or (E,); the precision may be another.
 
         Returns:
             (A, B) float32; a tensor if `a` is one.
         """
-        return _like(a, SIMILARITIES[self._similarity](rows_of(a), rows_of(b)))
+        return _like(a, SIMILARITIES[self._similarity](*self._comparable(a, b)))
 
     def similarity_pairwise(self, a: Any, b: Any) -> Any:
         """Similarity of row i of `a` with row i of `b`.
@@ -273,7 +273,7 @@ class BiEncoder(Model):
         Returns:
             (B,) float32; a tensor if `a` is one.
         """
-        return _like(a, PAIRWISE[self._similarity](rows_of(a), rows_of(b)))
+        return _like(a, PAIRWISE[self._similarity](*self._comparable(a, b)))
 
     def rank(
         self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
@@ -324,6 +324,10 @@ class BiEncoder(Model):
         return self.truncate_dim or self.checkpoint.spec.embedding_size
 
     get_sentence_embedding_dimension = get_embedding_dimension
+
+    def _comparable(self, a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+        size = self.get_embedding_dimension()
+        return rows_of(a, size), rows_of(b, size)
 
     def _rows(
         self, texts: list[str], *, prompt: str, limits: BatchLimits, show_progress: bool, workers: Workers

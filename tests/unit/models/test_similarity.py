@@ -9,6 +9,7 @@ import torch
 from rankwright import BiEncoder
 from rankwright.errors import ConfigError, ShapeError
 from rankwright.models.activations import ACTIVATIONS, activation_path, apply_activation, sigmoid, softmax
+from rankwright.models.precision import quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
 A = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
@@ -64,6 +65,64 @@ def test_a_model_compares_by_its_own_similarity(tiny: Any, name: str) -> None:
     tensor = model.similarity(torch.from_numpy(A), torch.from_numpy(B))
     assert isinstance(tensor, torch.Tensor)
     np.testing.assert_allclose(tensor.numpy(), EXPECTED[name], atol=1e-6)
+
+
+SIGNS = np.array([[1, -1, -1, 1, 1, 1, 1, 1, -1, 1], [1, 1, 1, 1, 1, -1, 1, 1, 1, 1]], np.float32)
+FORMS = [lambda rows: rows, torch.from_numpy, lambda rows: list(torch.from_numpy(rows)), list]
+
+
+@pytest.mark.parametrize("precision", ["binary", "ubinary"])
+@pytest.mark.parametrize("form", FORMS, ids=["array", "tensor", "tensors", "arrays"])
+def test_packed_bits_are_signs_again(precision: str, form: Any) -> None:
+    bits = quantize(SIGNS, precision)
+    assert bits.shape == (2, 2)  # ten bits; the last six of the second byte stand for nothing
+    np.testing.assert_array_equal(rows_of(form(bits), 10), SIGNS)
+    np.testing.assert_array_equal(rows_of(form(bits[:1]), 10), SIGNS[:1])
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+@pytest.mark.parametrize("precision", ["binary", "ubinary"])
+def test_a_model_compares_bits_by_how_many_differ(tiny: Any, name: str, precision: str) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32", similarity=name)
+    rows = model.encode(["one text", "another text", "a third"])
+    bits = quantize(rows, precision)
+    differ = (rows[:, None] > 0) != (rows[None] > 0)
+    share = differ.mean(-1)
+    expected = {
+        "cosine": 1 - 2 * share,
+        "dot": rows.shape[1] * (1 - 2 * share),
+        "euclidean": -2 * np.sqrt(differ.sum(-1)),
+        "manhattan": -2 * differ.sum(-1),
+    }[name]
+    np.testing.assert_allclose(model.similarity(bits, bits), expected, atol=1e-5)
+    np.testing.assert_allclose(model.similarity_pairwise(bits, bits[::-1]), np.diag(expected[:, ::-1]), atol=1e-5)
+    signs = np.where(rows > 0, 1, -1)
+    np.testing.assert_allclose(model.similarity(rows, bits), model.similarity(rows, signs), atol=1e-5)
+    assert model.similarity(torch.from_numpy(bits), bits).dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_levels_are_compared_as_the_numbers_that_they_are(tiny: Any, precision: str) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32", similarity="dot")
+    levels = model.encode(["one text", "another text", "a third"], precision=precision)
+    wide = levels.astype(np.int64)  # 32 products of bytes do not fit a byte, in which sentence-transformers adds them
+    np.testing.assert_array_equal(model.similarity(levels, levels), wide @ wide.T)
+    for name in SIMILARITIES:
+        model.similarity_fn_name = name
+        np.testing.assert_array_equal(model.similarity(levels, levels), model.similarity(wide, wide))
+
+
+def test_bytes_of_another_size_are_an_error_that_names_truncate_dim(tiny: Any) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
+    levels = model.encode(["one text", "another text"], precision="int8", truncate_dim=16)
+    with pytest.raises(ShapeError) as caught:
+        model.similarity(levels, levels)
+    assert str(caught.value) == (
+        "int8 embeddings are 16 wide, expected 32 (precision int8 or uint8) or 4 (binary or ubinary). "
+        "If they were truncated, set the model's truncate_dim to what encode was given."
+    )
+    model.truncate_dim = 16
+    assert model.similarity(levels, levels).shape == (2, 2)
 
 
 def test_large_logits_do_not_overflow() -> None:
