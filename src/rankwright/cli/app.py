@@ -175,13 +175,19 @@ def encode(
     normalize: Annotated[bool, typer.Option(help="Divide each embedding by its norm.")] = False,
     truncate_dim: Annotated[int | None, typer.Option(help="Keep the first so many dimensions.")] = None,
     precision: Annotated[str, typer.Option(help="float32, int8, uint8, binary or ubinary.")] = "float32",
+    ranges: Annotated[
+        Path | None, typer.Option(help="Ranges of int8 or uint8: the .ranges.npy beside the documents' embeddings.")
+    ] = None,
     column: Annotated[str | None, typer.Option(help="Column of the file that holds the texts.")] = None,
     dtype: Dtype = "auto",
     engine: EngineName = "auto",
     max_length: MaxLength = None,
     json_: Json = False,
 ) -> None:
-    """Write the embeddings of texts to a file."""
+    """Write the embeddings of texts to a file.
+
+    With --precision int8 or uint8 the ranges that were used are written beside it, for the --ranges of queries.
+    """
     from rankwright.cli.verbs import encode_verb
 
     encode_verb(
@@ -195,6 +201,7 @@ def encode(
             "normalize": normalize,
             "truncate_dim": truncate_dim,
             "precision": precision,
+            "ranges": ranges,
         },
         column=column,
         as_json=json_,

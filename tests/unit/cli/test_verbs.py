@@ -109,6 +109,25 @@ def test_encode_says_what_was_cut(tiny: Any, documents: Path, tmp_path: Path) ->
     assert np.load(out).shape == (len(CORPUS), 4)
 
 
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_encode_keeps_the_ranges_of_the_documents_for_queries(
+    tiny: Any, documents: Path, tmp_path: Path, precision: str
+) -> None:
+    folder, out, ranges = tiny.bi_encoder("bert"), tmp_path / "docs.npy", tmp_path / "docs.ranges.npy"
+    facts = json_of(run("encode", folder, documents, "--out", out, "--precision", precision, "--json", *EXACT))
+    assert (facts["type"], facts["ranges"]) == (precision, str(ranges))
+    model = BiEncoder(folder, dtype="float32")
+    rows = model.encode(list(CORPUS))
+    np.testing.assert_array_equal(np.load(out), model.encode(list(CORPUS), precision=precision))
+    np.testing.assert_array_equal(np.load(ranges), [rows.min(0), rows.max(0)])
+    words = ("encode", folder, "-", "--out", tmp_path / "query.npy", "--precision", precision, *EXACT)
+    facts = json_of(run(*words, "--ranges", ranges, "--json", stdin=CORPUS[0].encode()))
+    assert facts["ranges"] == str(ranges)
+    np.testing.assert_array_equal(np.load(tmp_path / "query.npy"), np.load(out)[:1])
+    assert {path.suffixes[0] for path in tmp_path.glob("query*")} == {".npy"}
+    assert_error(run(*words, stdin=b"one query"), 2, "needs ranges=(2, size)", "takes them with --ranges")
+
+
 def test_encode_needs_a_name_for_an_array(tiny: Any, documents: Path, tmp_path: Path) -> None:
     done = run("encode", tiny.bi_encoder("bert"), documents, "--out", tmp_path / "e.csv")
     assert_error(done, 2, "e.csv: expected a name that ends in .npy")
