@@ -383,8 +383,8 @@ class BiEncoder(Model):
         """The name of the checkpoint's prompt for queries or documents, or for a task that a router knows."""
         routes = self.checkpoint.routes
         if task not in TASK_PROMPTS and task not in routes:
-            known = ", ".join(map(repr, dict.fromkeys(["query", "document", *routes])))
-            raise ConfigError(f"task={task!r}: expected one of {known}.")
+            known = " or ".join(map(repr, dict.fromkeys(["query", "document", *routes])))
+            raise ConfigError(f"task={task!r}: expected {known}.")
         return next((name for name in TASK_PROMPTS.get(task, (str(task),)) if name in self.prompts), None)
 
     def _check_dim(self, dim: int | None) -> None:
