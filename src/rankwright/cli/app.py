@@ -245,6 +245,35 @@ def verify(
 
 
 @app.command()
+def bench(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id, of either kind.")],
+    texts: Annotated[
+        str | None, typer.Argument(metavar="FILE|-", help="Texts of your own; of a cross-encoder, the query first.")
+    ] = None,
+    *,
+    lengths: Annotated[str | None, typer.Option(help="Comma-separated, in tokens; default: 16 to 512.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long each throughput is measured.")] = 1.0,
+    kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the file that holds the texts.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all numbers to this JSON file.")] = None,
+    json_: Json = False,
+) -> None:
+    """Measure what this machine does with a model: each engine and type, by length, and which auto takes."""
+    from rankwright.cli.bench import bench_verb
+
+    bench_verb(
+        model,
+        texts,
+        column=column,
+        kind=kind and kind.value,
+        lengths=lengths,
+        seconds=seconds,
+        out=out,
+        as_json=json_,
+    )
+
+
+@app.command()
 def demo(
     *,
     base: Annotated[str | None, typer.Option(help="Model to start from; default: the installed MiniLM-L6.")] = None,

@@ -10,7 +10,6 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,7 +75,7 @@ def verify(
         ConfigError: a cross-encoder without a head.
     """
     given = [] if source is None else read_given_pairs(source, column=column)
-    ours = open_model(name, kind=kind, engine="openvino", dtype="float32", device="cpu")
+    ours = open_model(name, kind=kind, dtype="float32", device="cpu")
     if ours.spec.head_is_new:
         raise ConfigError(
             f"{ours.folder} holds no classification head, and each library draws its own: there is nothing to compare. "
@@ -92,7 +91,7 @@ def verify(
         del reference  # its weights would stand beside those of each engine
         rankings = material.rankings(our_ids) if getattr(ours, "num_labels", 1) == 1 else []
         engines = []
-        for model in computations(ours.folder, kind=material.kind):
+        for model in computations(ours):
             say(f"running {model.checkpoint.engine.name} in {model.dtype} on {model.device}")
             engines.append(_beside(model, expected, material=material, rankings=rankings))
     return Certificate(
@@ -114,23 +113,23 @@ def verify(
     )
 
 
-def computations(folder: Path, *, kind: str) -> Iterator[BiEncoder | CrossEncoder]:
-    """The model in each engine that is installed, in each type that is native to its device.
+def computations(model: BiEncoder | CrossEncoder) -> Iterator[BiEncoder | CrossEncoder]:
+    """The model in each engine that is installed and runs it, in each type that is native to its device.
 
     Args:
-        folder: of the checkpoint.
-        kind: of the model.
+        model: of any engine and type.
 
     Yields:
         Models that are ready to run.
     """
     for engine in ("openvino", "torch"):
-        if engine == "torch" and find_spec("torch") is None:
+        is_there = find_spec("torch") is not None if engine == "torch" else model.spec.foreign is None
+        if not is_there:
             continue
-        model = open_model(folder, kind=kind, engine=engine, dtype="float32")
-        yield model
+        exact = open_model(model.folder, kind=model.kind, engine=engine, dtype="float32")
+        yield exact
         for dtype in HALF_TYPES:
-            twin = model.with_dtype(dtype)
+            twin = exact.with_dtype(dtype)
             try:
                 _ = twin.checkpoint.engine
             except ConfigError:  # the device would have to emulate the type

@@ -234,7 +234,7 @@ def test_types_that_the_machine_emulates_are_left_out(tiny: Any, monkeypatch: py
     native = {False: ["float32"], True: ["float32", "bfloat16"]}
     for has_bfloat16, expected in native.items():
         monkeypatch.setattr(engine_torch, "cpu_has_bfloat16", lambda has=has_bfloat16: has)
-        models = list(computations(tiny.bi_encoder("bert"), kind="bi-encoder"))
+        models = list(computations(BiEncoder(tiny.bi_encoder("bert"))))
         assert [m.dtype for m in models if m.checkpoint.engine.name == "torch" and m.device == "cpu"] == expected
         assert models[0].checkpoint.engine.name == "openvino"
 
