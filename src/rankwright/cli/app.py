@@ -265,9 +265,7 @@ def bench(
         model,
         texts,
         column=column,
-        kind=kind and kind.value,
-        lengths=lengths,
-        seconds=seconds,
+        settings={"kind": kind and kind.value, "lengths": lengths, "seconds": seconds},
         out=out,
         as_json=json_,
     )

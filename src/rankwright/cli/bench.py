@@ -4,7 +4,9 @@ In: parsed options. Out: a table or JSON on stdout, a JSON file.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rankwright.cli.printing import print_json, print_table
 from rankwright.cli.verbs import make_room, whole_numbers
@@ -18,9 +20,7 @@ def bench_verb(
     source: str | None,
     *,
     column: str | None,
-    kind: str | None,
-    lengths: str | None,
-    seconds: float,
+    settings: Mapping[str, Any],
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -29,9 +29,9 @@ def bench_verb(
     found = measure_speed(
         model,
         [] if source is None else read_texts(source, column=column),
-        kind=kind,
-        lengths=whole_numbers(lengths, "--lengths"),
-        seconds=seconds,
+        kind=settings["kind"],
+        lengths=whole_numbers(settings["lengths"], "--lengths"),
+        seconds=settings["seconds"],
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
     if out is not None:

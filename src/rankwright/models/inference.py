@@ -122,7 +122,7 @@ class _Done:
 def _batches(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[Text], prompt: str, pools_prompt: bool, limits: BatchLimits
 ) -> Iterator[_Done]:
-    """Batches of different texts; where memory does not suffice for one, all that follow are half its size."""
+    """Batches of different texts, those that are equal to one of them with it."""
     device = str(getattr(engine, "device", ""))
     budget = limits.batch_tokens or BATCH_TOKENS["cuda" if "cuda" in device else engine.name]
     for start, (tokens, truncation) in _tokenised(tokenizer, texts, prompt, pools_prompt):
@@ -137,23 +137,32 @@ def _batches(
                 powers_of_two=engine.fixes_shapes,
             )
             done = 0
-            for rows in planned:
-                chosen = waiting[rows]
-                batch = tokens.select(chosen)
-                try:
-                    values = engine.run(batch)
-                except MemoryError:
-                    if len(batch) == 1:
-                        raise
-                    budget = len(batch) * int(batch.lengths_B.max()) // 2
-                    logger.warning("not enough memory for %d texts at a time: going on with half as many", len(batch))
-                    break
+            for chosen, batch, values in _within_memory(engine, tokens, [waiting[rows] for rows in planned]):
                 done += 1
                 own = [chosen[i : i + 1] if copies is None else copies[chosen[i]] for i in range(len(chosen))]
-                places, counts = np.concatenate(own), [len(places) for places in own]
-                yield _Done(start + places, np.repeat(np.arange(len(own)), counts), batch, values, truncation)
+                rows = np.repeat(np.arange(len(own)), [len(places) for places in own])
+                yield _Done(start + np.concatenate(own), rows, batch, values, truncation)
                 truncation = Truncation()
-            waiting = waiting[np.concatenate(planned[done:])] if done < len(planned) else waiting[:0]
+            left = planned[done:]
+            if left:  # the first of them did not fit
+                budget = len(left[0]) * int(tokens.lengths_B[waiting[left[0]]].max()) // 2
+            waiting = waiting[np.concatenate(left)] if left else waiting[:0]
+
+
+def _within_memory(
+    engine: Engine, tokens: TokenBatch, planned: Sequence[np.ndarray]
+) -> Iterator[tuple[np.ndarray, TokenBatch, np.ndarray]]:
+    """The texts, tokens and values of each batch, up to the first for which memory does not suffice."""
+    for chosen in planned:
+        batch = tokens.select(chosen)
+        try:
+            values = engine.run(batch)
+        except MemoryError:
+            if len(batch) == 1:
+                raise
+            logger.warning("not enough memory for %d texts at a time: going on with half as many", len(batch))
+            return
+        yield chosen, batch, values
 
 
 def _copies(first_B: np.ndarray) -> dict[int, np.ndarray]:
