@@ -186,6 +186,11 @@ class BiEncoder(Model):
         normalize = one_of({"normalize": normalize, "normalize_embeddings": normalize_embeddings}, False)
         workers = Workers(pool, device, chunk_size)
         self._check_workers(workers)
+        if output_value != "sentence_embedding" and (pool is not None or isinstance(device, (list, tuple))):
+            raise ConfigError(
+                f"output_value={output_value!r} is computed in this process only. Leave out pool= and the list of "
+                "devices; sentence embeddings can have them."
+            )
         if texts is None:
             raise TypeError("encode() needs texts: a string or a list of strings.")
         is_single = isinstance(texts, str)

@@ -228,7 +228,7 @@ class Model(ABC):
 
         It is worth it with several GPUs: one worker each. On the CPU one process uses all cores already; workers share
         them out, each with its own copy of the engine in memory, and cost a second or more to start. On 2 cores 2
-        workers were no faster than this process (LOG.md).
+        workers saved less than a tenth of the processor time (LOG.md).
 
         Args:
             target_devices: one for each worker, such as ["cuda:0", "cuda:1"] or ["cpu", "cpu"]; None: every CUDA

@@ -131,6 +131,20 @@ def test_the_torch_engine_runs_in_workers_too(tiny: Any) -> None:
     np.testing.assert_allclose(model.encode(TEXTS, device=["cpu"]), model.encode(TEXTS), rtol=0, atol=ATOL)
 
 
+def test_a_router_sends_texts_on_in_workers_too(tiny: Any, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Router
+
+    parts = [list(SentenceTransformer(str(tiny.bi_encoder(f)), device="cpu")) for f in ("bert", "mpnet")]
+    router = Router.for_query_document(*parts)  # type: ignore[arg-type]
+    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "router"))
+    model = BiEncoder(tmp_path / "router", dtype="float32")
+    with model.start_multi_process_pool(["cpu"]) as pool:
+        for run in (model.encode_query, model.encode_document):
+            np.testing.assert_allclose(run(TEXTS, pool=pool), run(TEXTS), rtol=0, atol=ATOL)
+    assert np.abs(model.encode_query(TEXTS) - model.encode_document(TEXTS)).max() > 0.01
+
+
 def test_each_cpu_worker_has_cores_of_its_own(pool: WorkerPool) -> None:
     allowed = [os.sched_getaffinity(process.pid) for process in multiprocessing.active_children()]
     assert sorted(map(sorted, allowed)) == sorted(map(sorted, core_slices(2)))
@@ -243,6 +257,13 @@ def test_what_is_no_pool_of_this_model_is_refused(tiny: Any, model: BiEncoder, p
         model.encode(TEXTS, device=[])
     with pytest.raises(ValueRangeError, match="chunk_size must be at least 1, got 0"):
         model.encode(TEXTS, pool=pool, chunk_size=0)
+
+
+@pytest.mark.parametrize("output_value", ["token_embeddings", None])
+def test_states_of_tokens_do_not_come_from_workers(model: BiEncoder, pool: WorkerPool, output_value: Any) -> None:
+    for options in ({"pool": pool}, {"device": ["cpu", "cpu"]}):
+        with pytest.raises(ConfigError, match=f"output_value={output_value!r} is computed in this process only"):
+            model.encode(TEXTS, output_value=output_value, **options)
 
 
 def test_a_bad_text_is_named_by_its_place_in_the_whole(model: BiEncoder, pool: WorkerPool) -> None:
