@@ -54,3 +54,9 @@ class WorkerError(RankwrightError, RuntimeError):
 
 class HubError(RankwrightError):
     """A model or data set that is neither on disk, nor in the Hub's cache, nor on the Hub."""
+
+
+def first_line(err: BaseException) -> str:
+    """The first line of another library's message, as a sentence to be put into one of ours."""
+    lines = str(err).strip().splitlines() or [type(err).__name__]
+    return lines[0].rstrip(". ")[:300] + "."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from rankwright.errors import DataError
+from rankwright.errors import DataError, ModelFormatError, first_line
 from rankwright.text.tokens import TokenBatch, Truncation, pack
 
 if TYPE_CHECKING:
@@ -133,6 +133,54 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return int(self.backend.get_vocab_size())
+
+
+def check_tokenizer(
+    tokenizer: Tokenizer, place: object, *, example: Text, num_rows: int, num_types: int | None
+) -> None:
+    """Whether a tokenizer can encode, and gives ids that the model has rows for: an engine may read beyond its table.
+
+    Args:
+        tokenizer: the tokenizer.
+        place: its folder, for messages.
+        example: what the model takes, a text or a pair; a rare letter in it asks for the unknown token.
+        num_rows: rows of the table of tokens.
+        num_types: rows of the table of types; None: the model takes no types.
+
+    Raises:
+        ModelFormatError: it cannot encode, or an id is too large.
+    """
+    backend = tokenizer.backend
+    try:
+        if tokenizer.render is not None:
+            encoding = backend.encode(tokenizer.render(example, ""), add_special_tokens=False)
+        else:
+            first, second = (example, None) if isinstance(example, str) else example
+            encoding = backend.encode(first, second, add_special_tokens=tokenizer.adds_special_tokens)
+    except Exception as err:  # tokenizers and chat templates raise what they like
+        raise ModelFormatError(
+            f"{place}: its tokenizer cannot encode {example!r}: {first_line(err)} A special token may be missing from "
+            "its vocabulary. Download the tokenizer again."
+        ) from err
+    highest = _highest_id(backend)
+    if highest >= num_rows:
+        raise ModelFormatError(
+            f"{place}: its tokenizer has the token {backend.id_to_token(highest)!r} with id {highest}, but the model "
+            f"has only {num_rows} embeddings (vocab_size). Take tokenizer and weights of one checkpoint."
+        )
+    if num_types is not None and max(encoding.type_ids, default=0) >= num_types:
+        raise ModelFormatError(
+            f"{place}: its tokenizer gives type ids up to {max(encoding.type_ids)}, but type_vocab_size is "
+            f"{num_types}. Take tokenizer and weights of one checkpoint, or leave token_type_ids out of "
+            "model_input_names."
+        )
+
+
+def _highest_id(backend: "tokenizers.Tokenizer") -> int:
+    num_tokens = int(backend.get_vocab_size())
+    if all(backend.id_to_token(i) is not None for i in range(num_tokens)):
+        return num_tokens - 1
+    return max(backend.get_vocab().values(), default=0)  # ten times slower
 
 
 def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end: bool = False) -> list[int]:
