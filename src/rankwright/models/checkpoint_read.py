@@ -128,17 +128,18 @@ def read_spec(
     return replace(spec, num_labels=labels, head_is_new=head_is_new, activation=activation)
 
 
-def tasks_of(folder: Path, kind: Kind) -> tuple[str, ...]:
-    """The tasks that a checkpoint has routes of their own for.
+def tasks_of(folder: Path, kind: Kind) -> tuple[str | None, ...]:
+    """The tasks whose texts a checkpoint has modules for.
 
     Args:
         folder: the checkpoint.
         kind: what it is opened as.
 
     Returns:
-        Such as ("query", "document"); none for a model without a router.
+        Such as ("query", "document", None) of a router; None stands for texts without a task, and is alone where there
+        is no router.
     """
-    return tuple(task for task in _Checkpoint(folder, kind).routes if task is not None)
+    return tuple(_Checkpoint(folder, kind).routes)
 
 
 def kind_of(folder: Path) -> Kind:
@@ -157,6 +158,19 @@ def kind_of(folder: Path) -> Kind:
         return "bi-encoder"
     names = value_of(read_object(folder / "config.json"), "architectures", TEXTS, folder / "config.json", [])
     return "cross-encoder" if any(name.endswith("ForSequenceClassification") for name in names) else "bi-encoder"
+
+
+def saved_type(folder: Path) -> str:
+    """What sentence-transformers calls the model that was saved in a folder.
+
+    Args:
+        folder: a checkpoint.
+
+    Returns:
+        "SentenceTransformer", "CrossEncoder", or a kind that is none of ours, such as "SparseEncoder".
+    """
+    noted = read_json(folder / "config_sentence_transformers.json").get("model_type")
+    return str(noted or MODEL_TYPES[kind_of(folder)])
 
 
 def read_weights(folder: Path, spec: ModelSpec) -> Mapping[str, np.ndarray]:
@@ -232,7 +246,7 @@ class _Checkpoint:
             has_own_head = self.kind == "cross-encoder" and len(self.entries) == 1
             return () if has_own_head else read_modules(self.folder, self.entries, self.kind)
         if self.input.class_name == "StaticEmbedding":
-            return (Normalize(),) if self._plain_config.get("normalize", True) else ()
+            return (Normalize(),) if self._plain_config.get("normalize", False) else ()
         if self.kind == "bi-encoder":
             return (Pooling(),)
         return (self._yes_or_no(),) if self._is_language_model else ()

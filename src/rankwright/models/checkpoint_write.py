@@ -213,9 +213,13 @@ def _settings(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
-    """sentence_bert_config.json; OLD cross-encoders never read it, so that theirs may say what NEW ones need."""
+    """sentence_bert_config.json.
+
+    OLD never reads a cross-encoder's and knows no chat templates, so that there it may say what NEW needs.
+    """
     config: dict[str, Any] = {"max_seq_length": spec.max_length, "do_lower_case": spec.lower_case}
-    if spec.kind == "bi-encoder":
+    chat_format = None if spec.foreign is None else spec.foreign.chat_format
+    if spec.kind == "bi-encoder" and chat_format is None:
         return config
     task, output, feature = "sequence-classification", "logits", "scores"
     if any(isinstance(module, LogitScore) for module in spec.modules):
@@ -224,8 +228,8 @@ def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
         task, output, feature = "feature-extraction", "last_hidden_state", "token_embeddings"
     method = {"method": "forward", "method_output_name": output}
     modalities: dict[str, Any] = {"text": method}
-    if spec.foreign is not None and spec.foreign.chat_format is not None:
-        modalities["message"] = method | {"format": spec.foreign.chat_format}
+    if chat_format is not None:
+        modalities["message"] = method | {"format": chat_format}
     return config | {"transformer_task": task, "modality_config": modalities, "module_output_name": feature}
 
 

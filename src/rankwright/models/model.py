@@ -341,8 +341,14 @@ class Model(ABC):
         return _pools_prompt(self.checkpoint.spec)
 
     def _route(self, task: str | None) -> tuple[Checkpoint, Tokenizer]:
-        """What texts of a task run through; where a router does not send them elsewhere, the model's own."""
-        route = self.checkpoint.routes.get(task or "")
+        """What texts of a task run through; without a router the model's own, whatever the task."""
+        routes = self.checkpoint.routes
+        route = routes.get(task or "")
+        if route is None and (routes if task else not self.checkpoint.takes_any):
+            raise ConfigError(
+                f"{self.folder}: its router sends texts of task={task!r} nowhere. Pass task= one of "
+                f"{', '.join(map(repr, routes))}."
+            )
         if route is None:
             return self.checkpoint, self._tokenizer
         length = (
@@ -429,7 +435,9 @@ class Model(ABC):
 
 
 def _pools_prompt(spec: ModelSpec) -> bool:
-    return all(m.include_prompt for m in spec.modules if isinstance(m, Pooling))
+    # as in ST, in a chat template the prompt's tokens are not told apart
+    is_chat = spec.foreign is not None and spec.foreign.chat_format is not None
+    return is_chat or all(m.include_prompt for m in spec.modules if isinstance(m, Pooling))
 
 
 @contextmanager

@@ -95,7 +95,8 @@ class Tokenizer:
         same = 0
         while same < min(len(first), len(second)) and first[-same - 1] == second[-same - 1]:
             same += 1
-        return list(first[len(first) - same :])
+        # two renderings that are the same hold no text, so that nothing says where the end begins
+        return [] if same == min(len(first), len(second)) else list(first[len(first) - same :])
 
     def prompt_length(self, prompt: str) -> int:
         """Tokens of the prompt after truncation, with the leading special token, without a trailing one, as in ST."""
@@ -108,7 +109,7 @@ class Tokenizer:
         if isinstance(texts, str):
             return {"input_ids": self.encode(texts)}
         check_texts(texts)
-        return {"input_ids": [list(encoding.ids) for encoding in self.backend.encode_batch_fast(list(texts))]}
+        return {"input_ids": [list(encoding.ids) for encoding in self._encode(texts, "")]}
 
     @property
     def vocab_size(self) -> int:
@@ -129,7 +130,7 @@ class Tokenizer:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special tokens included, after truncation."""
-        return [min(len(e.ids), self.max_length) for e in self.backend.encode_batch_fast(list(texts))]
+        return [min(len(encoding.ids), self.max_length) for encoding in self._encode(texts, "")]
 
     def __len__(self) -> int:
         return int(self.backend.get_vocab_size())
