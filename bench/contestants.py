@@ -11,20 +11,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench.gate import Gate
+from bench.gate import Gate, repeat
 from bench.inputs import Inputs, read_inputs
+from bench.retrieval import numpy_search, our_evaluate, our_search, peer_evaluate, peer_search, torch_search
 
 MAX_LENGTH = 512
 LEARNING_RATE = 5e-5
 MAX_STEPS = 1000
 """More steps than the gate will ever open for."""
-
-
-def repeat(gate: Gate, work: Callable[[], object]) -> None:
-    """Do the work once to warm up, then once whenever the gate opens."""
-    result = work()
-    while gate(result):
-        result = work()
 
 
 def peer_encode(gate: Gate, inputs: Inputs, *, backend: str = "torch", dtype: str | None = None) -> None:
@@ -148,6 +142,17 @@ CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
     "peer-train-bf16": partial(peer_train, bf16=True),
     "our-train": partial(our_train, dtype="auto"),
     "our-train-float32": partial(our_train, dtype="float32"),
+    "peer-evaluate": peer_evaluate,
+    "peer-evaluate-chunks": partial(peer_evaluate, chunk=10_000),
+    "peer-evaluate-bf16": partial(peer_evaluate, dtype="bfloat16"),
+    "our-evaluate": our_evaluate,
+    "peer-search": peer_search,
+    "peer-search-dot": partial(peer_search, score_function="dot_score"),
+    "torch-search": torch_search,
+    "numpy-search": numpy_search,
+    "our-search-float16": partial(our_search, storage="float16"),
+    "our-search-int8": partial(our_search, storage="int8"),
+    "our-search": partial(our_search, storage="float32"),
 }
 
 

@@ -4,7 +4,6 @@ In: the inputs folder. Out: one JSON value a row: what a run cost each entry (se
 theirs to ours.
 """
 
-import os
 import statistics
 import subprocess
 import sys
@@ -19,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.gate import QUIET, ROOT, Contestant
+from bench import retrieval
+from bench.gate import ROOT, Contestant, environment
 from bench.inputs import NUM_CANDIDATES, NUM_DOCUMENTS, NUM_QUERIES, NUM_TRAINING_PAIRS
+from bench.machine import machine
 from bench.sizes import installed_megabytes
 
 PYTHON = Path(sys.executable)
@@ -133,7 +134,7 @@ def fresh_processes(entries: Sequence[Entry], inputs: Path, rounds: int) -> list
     def seconds(entry: Entry) -> float:
         start = time.perf_counter()
         command = [entry.python, "-c", entry.what.replace("CROSS_ENCODER", repr(str(inputs / "cross-encoder")))]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **QUIET}, cwd=inputs)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment(), cwd=inputs)
         return time.perf_counter() - start
 
     for entry in entries:
@@ -147,6 +148,9 @@ def on_disk(entries: Sequence[Entry], inputs: Path, rounds: int) -> list[dict[st
     del inputs, rounds  # nothing to run, nothing that varies
     return [{"cost": [installed_megabytes(entry.what)]} for entry in entries]
 
+
+HAS_BFLOAT16 = {"avx512_bf16", "amx_bf16"} & set(machine()["flags"])
+"""Elsewhere the peer would emulate it, ten times slower than float32."""
 
 AS_IT_COMES = "sentence-transformers"
 FIRST_SCORE = "from {} import CrossEncoder; CrossEncoder(CROSS_ENCODER).predict([('a query', 'a document')])"
@@ -194,6 +198,37 @@ ROWS = (
         ),
         measure=in_turn,
         rounds=2,
+    ),
+    Row(
+        name="evaluate",
+        work=f"evaluate retrieval, {retrieval.NUM_QUERIES:,} queries x {retrieval.NUM_DOCUMENTS:,} documents, "
+        "embeddings given",
+        unit="s",
+        entries=(
+            Entry(AS_IT_COMES, "peer", "peer-evaluate"),
+            Entry("corpus_chunk_size=10000", "peer", "peer-evaluate-chunks"),
+            *([Entry("bfloat16 embeddings", "peer", "peer-evaluate-bf16")] if HAS_BFLOAT16 else []),
+            Entry("rankwright", "ours", "our-evaluate"),
+        ),
+        measure=in_turn,
+        rounds=3,
+    ),
+    Row(
+        name="search",
+        work=f"search the best {retrieval.TOP_K} of {retrieval.NUM_STORED:,} x {retrieval.SIZE} for "
+        f"{retrieval.NUM_SEARCHES} queries",
+        unit="s",
+        entries=(
+            Entry(AS_IT_COMES, "peer", "peer-search"),
+            Entry("dot_score", "peer", "peer-search-dot"),
+            Entry("torch topk", "peer", "torch-search"),
+            Entry("numpy argpartition", "peer", "numpy-search"),
+            Entry("rankwright", "ours", "our-search"),
+            Entry("rankwright float16", "ours", "our-search-float16"),
+            Entry("rankwright int8", "ours", "our-search-int8"),
+        ),
+        measure=in_turn,
+        rounds=3,
     ),
     Row(
         name="import",

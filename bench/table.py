@@ -58,7 +58,8 @@ def table_of(report: dict[str, Any]) -> str:
     flags = ", ".join(machine["flags"])
     return "\n".join(lines) + (
         f"\n\nMeasured {report['started'][:10]} on {machine['cores']} cores of {machine['cpu']} ({flags}): medians, "
-        "all of a row in one run, in turn, each in its own process. MiniLM-L6, documentation strings of packages. "
+        "all of a row in one run, in turn, each in its own process. MiniLM-L6, documentation strings of packages; "
+        "given embeddings are random. "
         f"The peer is sentence-transformers; {packages}."
     )
 
