@@ -16,8 +16,9 @@ from typing import Any
 
 from bench.curves import CURVES
 from bench.families import FAMILIES
-from bench.gate import Gate
+from bench.gate import Gate, repeat
 from bench.inputs import NUM_FEW, Inputs, read_inputs
+from bench.retrieval import numpy_search, our_evaluate, our_search, peer_evaluate, peer_search, torch_search
 
 Texts = Callable[[Inputs], list[str]]
 Pairs = Callable[[Inputs], list[list[tuple[str, str]]]]
@@ -28,13 +29,6 @@ CURVE_TEXTS = 32
 MATRYOSHKA_DIMS = (384, 256, 128, 64, 32)
 MAX_STEPS = 1000
 """More steps than the gate will ever open for."""
-
-
-def repeat(gate: Gate, work: Callable[[], object]) -> None:
-    """Do the work once to warm up, then once whenever the gate opens."""
-    result = work()
-    while gate(result):
-        result = work()
 
 
 def peer_encode(
@@ -233,6 +227,17 @@ CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
     "peer-train-bi-bf16": partial(peer_train_bi, bf16=True),
     "our-train-bi": our_train_bi,
     "our-train-bi-float32": partial(our_train_bi, dtype="float32"),
+    "peer-evaluate": peer_evaluate,
+    "peer-evaluate-chunks": partial(peer_evaluate, chunk=10_000),
+    "peer-evaluate-bf16": partial(peer_evaluate, dtype="bfloat16"),
+    "our-evaluate": our_evaluate,
+    "peer-search": peer_search,
+    "peer-search-dot": partial(peer_search, score_function="dot_score"),
+    "torch-search": torch_search,
+    "numpy-search": numpy_search,
+    "our-search-float16": partial(our_search, storage="float16"),
+    "our-search-int8": partial(our_search, storage="int8"),
+    "our-search": partial(our_search, storage="float32"),
 }
 for row, (peer, ours, work) in INFERENCE.items():
     CONTESTANTS |= {

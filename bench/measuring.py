@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.gate import QUIET, Contestant
+from bench.gate import Contestant, environment
 from bench.machine import machine
 from bench.sizes import installed_megabytes
 
@@ -142,7 +142,7 @@ def fresh_processes(entries: Sequence[Entry], inputs: Path, rounds: int) -> list
     def seconds(entry: Entry) -> float:
         start = time.perf_counter()
         command = [entry.python, "-c", entry.what.replace("CROSS_ENCODER", repr(str(inputs / "cross-encoder")))]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **QUIET}, cwd=inputs)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment(), cwd=inputs)
         return time.perf_counter() - start
 
     for entry in entries:
@@ -156,8 +156,7 @@ def peak_memory(entries: Sequence[Entry], inputs: Path, rounds: int) -> list[dic
 
     def megabytes(entry: Entry) -> float:
         command = [entry.python, "-c", entry.what.replace("CROSS_ENCODER", repr(str(inputs / "cross-encoder")))]
-        quiet = {**os.environ, **QUIET}
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=quiet, cwd=inputs)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(), cwd=inputs)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

@@ -1,5 +1,6 @@
 """The rows of the speed table: which work, whose, in which environment, how often."""
 
+from bench import retrieval
 from bench.families import FAMILIES
 from bench.gate import ROOT
 from bench.inputs import NUM_CANDIDATES, NUM_DOCUMENTS, NUM_FEW, NUM_QUERIES, NUM_TRAINING_PAIRS
@@ -82,6 +83,37 @@ ROWS = (
     inference_row("query", "encode one short query", unit="s", rounds=9),
     training_row("train", f"train a cross-encoder, a step of {NUM_TRAINING_PAIRS} pairs"),
     training_row("train-bi", f"train a Matryoshka bi-encoder, a step of {NUM_TRAINING_PAIRS} pairs"),
+    Row(
+        name="evaluate",
+        work=f"evaluate retrieval, {retrieval.NUM_QUERIES:,} queries x {retrieval.NUM_DOCUMENTS:,} documents, "
+        "embeddings given",
+        unit="s",
+        entries=(
+            Entry(AS_IT_COMES, "peer", "peer-evaluate"),
+            Entry("corpus_chunk_size=10000", "peer", "peer-evaluate-chunks"),
+            Entry("bfloat16 embeddings", "peer", "peer-evaluate-bf16", needs=BFLOAT16),
+            Entry("rankwright", "ours", "our-evaluate"),
+        ),
+        measure=in_turn,
+        rounds=3,
+    ),
+    Row(
+        name="search",
+        work=f"search the best {retrieval.TOP_K} of {retrieval.NUM_STORED:,} x {retrieval.SIZE} for "
+        f"{retrieval.NUM_SEARCHES} queries",
+        unit="s",
+        entries=(
+            Entry(AS_IT_COMES, "peer", "peer-search"),
+            Entry("dot_score", "peer", "peer-search-dot"),
+            Entry("torch topk", "peer", "torch-search"),
+            Entry("numpy argpartition", "peer", "numpy-search"),
+            Entry("rankwright", "ours", "our-search"),
+            Entry("rankwright float16", "ours", "our-search-float16"),
+            Entry("rankwright int8", "ours", "our-search-int8"),
+        ),
+        measure=in_turn,
+        rounds=3,
+    ),
     *(family_row(family) for family in FAMILIES),
     Row(
         name="import",

@@ -168,7 +168,8 @@ def method(report: dict[str, Any]) -> str:
     days = sorted({row.get("started", report["started"])[:10] for row in report["rows"]})
     return (
         f"Measured {' and '.join(days)} on {report['machine']['cores']} cores of {report['machine']['cpu']} "
-        f"({', '.join(report['machine']['flags'])}): MiniLM-L6, documentation strings of packages; {packages}."
+        f"({', '.join(report['machine']['flags'])}): MiniLM-L6, documentation strings of packages; "
+        f"given embeddings are random; {packages}."
     )
 
 

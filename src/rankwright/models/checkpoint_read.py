@@ -169,7 +169,7 @@ def saved_type(folder: Path) -> str:
     Returns:
         "SentenceTransformer", "CrossEncoder", or a kind that is none of ours, such as "SparseEncoder".
     """
-    noted = read_json(folder / "config_sentence_transformers.json").get("model_type")
+    noted = read_object(folder / "config_sentence_transformers.json").get("model_type")
     return str(noted or MODEL_TYPES[kind_of(folder)])
 
 

@@ -130,3 +130,33 @@ def read_ranges(path: Path) -> np.ndarray:
         raise DataError(f"{path}: there is no such file; {expected}.") from err
     except (OSError, ValueError, EOFError) as err:
         raise DataError(f"{path}: {str(err).splitlines()[0]}; {expected}.") from err
+
+
+def dequantize(levels_BE: np.ndarray, ranges_2E: np.ndarray, *, out_BE: np.ndarray | None = None) -> np.ndarray:
+    """The numbers that int8 or uint8 embeddings stand for: the middle of the step that each was rounded down to.
+
+    Args:
+        levels_BE: what `quantize` gave.
+        ranges_2E: smallest and largest value of each dimension, as `quantize` took them.
+        out_BE: where to write the result, in its type; None: a new float32 array.
+
+    Returns:
+        (B, E).
+
+    Raises:
+        ConfigError: the embeddings are not int8 or uint8.
+
+    >>> embeddings_BE = np.array([[-1.0, 0.5], [1.0, 0.0]], np.float32)
+    >>> ranges_2E = np.stack([embeddings_BE.min(0), embeddings_BE.max(0)])
+    >>> dequantize(quantize(embeddings_BE, "int8", ranges_2E=ranges_2E), ranges_2E).round(2)
+    array([[-1. ,  0.5],
+           [ 1. ,  0. ]], dtype=float32)
+    """
+    if levels_BE.dtype not in (np.int8, np.uint8):
+        raise ConfigError(f"ranges are for int8 and uint8 embeddings, got {levels_BE.dtype}: leave them out.")
+    out_BE = np.empty(levels_BE.shape, np.float32) if out_BE is None else out_BE
+    low_E, high_E = np.asarray(ranges_2E, dtype=out_BE.dtype)
+    step_E = (high_E - low_E) / 255
+    np.multiply(levels_BE, step_E, out=out_BE)
+    out_BE += low_E + step_E * (128.5 if levels_BE.dtype == np.int8 else 0.5)
+    return out_BE
