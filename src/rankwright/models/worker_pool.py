@@ -22,7 +22,7 @@ from typing import Self
 
 import numpy as np
 
-from rankwright.encoder.engine import _has_cuda
+from rankwright.encoder.engine import has_cuda
 from rankwright.errors import ConfigError, ValueRangeError, WorkerError
 from rankwright.models.inference import CHUNK_TEXTS, BatchLimits, run_texts
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
@@ -170,7 +170,7 @@ class WorkerPool:
 
 def default_devices(engine: str) -> list[str]:
     """Every CUDA device, if the engine can use one; else CPU workers, one for each `CORES_PER_WORKER` cores."""
-    if engine != "openvino" and _has_cuda():
+    if engine != "openvino" and has_cuda():
         import torch
 
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())]

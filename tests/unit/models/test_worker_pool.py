@@ -167,11 +167,11 @@ def test_without_named_devices_each_gpu_or_every_eight_cores_get_a_worker(monkey
     import torch
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(17)))
-    monkeypatch.setattr(worker_pool, "_has_cuda", lambda: True)
+    monkeypatch.setattr(worker_pool, "has_cuda", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert default_devices("auto") == default_devices("torch") == ["cuda:0", "cuda:1"]
     assert default_devices("openvino") == ["cpu", "cpu"]
-    monkeypatch.setattr(worker_pool, "_has_cuda", lambda: False)
+    monkeypatch.setattr(worker_pool, "has_cuda", lambda: False)
     assert default_devices("auto") == ["cpu", "cpu"]
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     assert default_devices("auto") == ["cpu"]
