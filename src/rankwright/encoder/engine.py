@@ -80,7 +80,7 @@ def make_engine(
 
 
 def has_cuda() -> bool:
-    """Whether torch is installed and can use an NVIDIA GPU; asked only where a driver is, for the import takes seconds."""
+    """Whether torch is there and can use an NVIDIA GPU; asked only where a driver is, for its import takes seconds."""
     from pathlib import Path
 
     if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidia0").exists():
