@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.curves import CURVES
-from bench.families import FAMILIES
+from bench.families import NAMES, STATIC
 from bench.gate import Gate, repeat
 from bench.inputs import NUM_FEW, Inputs, read_inputs
 from bench.retrieval import numpy_search, our_evaluate, our_search, peer_evaluate, peer_search, torch_search
@@ -247,8 +247,9 @@ for row, (peer, ours, work) in INFERENCE.items():
         f"our-{row}": partial(ours, **work),
         f"our-{row}-float32": partial(ours, dtype="float32", **work),
     }
-for family in FAMILIES:
-    few = {"texts": lambda inputs: inputs.documents[:NUM_FEW], "model": family}
+for family in NAMES:
+    count = None if family == STATIC else NUM_FEW
+    few = {"texts": lambda inputs, count=count: inputs.documents[:count], "model": family}
     CONTESTANTS |= {
         f"peer-family-{family}": partial(peer_encode, **few),
         f"openvino-family-{family}": partial(our_encode, engine="openvino", **few),

@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 BERT_SIZES = {
@@ -43,15 +46,23 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 """Our name of a family -> the start of its classes' names in transformers, and its sizes. Gated units halve
 intermediate_size: ModernBERT's feed-forward has two matrices in place of one."""
 
+STATIC = "static"
+"""The family without a transformer: a table of MiniLM-L6's vocabulary and size."""
+
+NAMES = (*FAMILIES, STATIC)
+
 
 def write_family(family: str, base: Path, folder: Path) -> None:
     """Write a bi-encoder of a family.
 
     Args:
-        family: a key of `FAMILIES`.
+        family: one of `NAMES`.
         base: MiniLM-L6, whose tokenizer is taken.
         folder: where.
     """
+    if family == STATIC:
+        write_static(base, folder)
+        return
     import torch
     import transformers
 
@@ -70,3 +81,17 @@ def write_family(family: str, base: Path, folder: Path) -> None:
     (folder / "1_Pooling").mkdir()
     pooling = {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), encoding="utf-8")
+
+
+def write_static(base: Path, folder: Path) -> None:
+    """Write a StaticEmbedding with MiniLM-L6's tokenizer and random rows."""
+    folder.mkdir(parents=True)
+    tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8")) | {
+        "truncation": None,
+        "padding": None,
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    table = np.random.default_rng(0).normal(size=(BERT_SIZES["vocab_size"], BERT_SIZES["hidden_size"]))
+    save_file({"embedding.weight": table.astype(np.float32)}, folder / "model.safetensors")
+    module = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}
+    (folder / "modules.json").write_text(json.dumps([module]), encoding="utf-8")

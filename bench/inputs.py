@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from bench.families import FAMILIES, TOKENIZER_FILES, write_family
+from bench.families import NAMES, TOKENIZER_FILES, write_family
 from bench.texts import docstring_pairs
 
 NUM_DOCUMENTS = 256
@@ -52,7 +52,7 @@ def write_inputs(folder: Path, rows: Collection[str]) -> None:
         cross_encoder=str(folder / "cross-encoder"),
         families=str(folder / "families"),
     )
-    for family in FAMILIES:
+    for family in NAMES:
         if f"family-{family}" in rows:
             write_family(family, Path(inputs.bi_encoder), Path(inputs.families, family))
     write_cross_encoder(Path(inputs.bi_encoder), Path(inputs.cross_encoder))
