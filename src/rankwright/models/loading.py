@@ -183,6 +183,7 @@ def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
         keeps_end=facts.truncation_side == "left",
         adds_special_tokens=spec.architecture.family != STATIC,
         render=render,
+        num_rows=spec.architecture.vocab_size,
     )
     architecture = spec.architecture
     check_tokenizer(
