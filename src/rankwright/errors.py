@@ -7,6 +7,7 @@
     |-- ValueRangeError      a number outside its range (also ValueError)
     |-- ModelFormatError     a checkpoint that cannot be read as what it says it is (also ValueError)
     |-- MissingExtraError    a package that an extra installs (also ImportError)
+    |-- WorkerError          a worker process that ended, or failed in words only it knows (also RuntimeError)
     `-- HubError             a name that the Hub, its cache and the disk do not resolve
 
 A message says what was given (with its place), what was expected, and what to do.
@@ -47,5 +48,15 @@ class MissingExtraError(RankwrightError, ImportError):
         )
 
 
+class WorkerError(RankwrightError, RuntimeError):
+    """A worker process that ended, or whose error cannot be carried over but in its words."""
+
+
 class HubError(RankwrightError):
     """A model or data set that is neither on disk, nor in the Hub's cache, nor on the Hub."""
+
+
+def first_line(err: BaseException) -> str:
+    """The first line of another library's message, as a sentence to be put into one of ours."""
+    lines = str(err).strip().splitlines() or [type(err).__name__]
+    return lines[0].rstrip(". ")[:300] + "."

@@ -10,6 +10,7 @@ from typing import Any
 
 from rankwright.encoder.spec import Architecture
 from rankwright.errors import ModelFormatError
+from rankwright.json_values import COUNT, FLAG, OBJECT, POSITIVE, RATE, SIZE, Expected, one_of_texts, value_of, whole
 
 BERT_NAMES = {
     "words": "embeddings.word_embeddings",
@@ -219,65 +220,109 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+MAX_ROTARY = 1 << 27
+"""Numbers of a rotary table, which no tensor of the checkpoint bounds; a million positions of 128."""
+
 REQUIRED = ("num_layers", "hidden_size", "num_heads", "intermediate_size", "vocab_size", "max_positions")
 
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu", "swish", "tanh", "sigmoid")
+"""The activations that a config may name, which both engines have."""
 
-def architecture_from_config(config: Mapping[str, Any]) -> Architecture:
+_ACTIVATION = one_of_texts(*ACTIVATIONS)
+_EXPECTED: dict[str, Expected] = {
+    "num_layers": whole(1, 10_000),
+    "max_positions": whole(1, 2**20),
+    "type_vocab_size": COUNT,
+    "norm_eps": POSITIVE,
+    "initializer_range": POSITIVE,
+    "activation": _ACTIVATION,
+    "classifier_activation": _ACTIVATION,
+    "classifier_pooling": one_of_texts("cls", "mean"),
+    **dict.fromkeys(("hidden_dropout", "attention_dropout", "classifier_dropout"), RATE),
+    **dict.fromkeys(("use_bias", "norm_bias", "classifier_bias"), FLAG),
+}
+"""What the values of an `Architecture` must be like; those that are not here are sizes."""
+
+
+def architecture_from_config(config: Mapping[str, Any], place: object = "config.json") -> Architecture:
     """The architecture that a Hugging Face config.json describes.
 
     Args:
         config: the parsed file; its model_type is a key of `FAMILIES`.
+        place: the file, for messages.
 
     Returns:
         Family and sizes.
 
     Raises:
-        ModelFormatError: a missing size, or a feature that we do not run.
+        ModelFormatError: a missing size, a value that means nothing, or a feature that we do not run.
     """
     model_type = str(config["model_type"])
     family = FAMILIES[model_type]
     values = dict(family.defaults)
     for name, key in family.keys.items():
-        if config.get(key) is not None:
-            values[name] = config[key]
+        found = value_of(config, key, _EXPECTED.get(name, SIZE), place)
+        if found is not None:
+            values[name] = found
     missing = [family.keys[name] for name in REQUIRED if name not in values]
     if missing:
-        raise ModelFormatError(f"config.json: a {model_type} config needs {', '.join(missing)}, which it lacks.")
+        raise ModelFormatError(f"{place}: a {model_type} config needs {', '.join(missing)}, which it lacks.")
     if config.get("position_embedding_type", "absolute") != "absolute":
         raise ModelFormatError(
-            f"config.json: position_embedding_type {config['position_embedding_type']!r} is not supported, "
+            f"{place}: position_embedding_type {config['position_embedding_type']!r} is not supported, "
             "only 'absolute' is. Convert the model, or use sentence-transformers for it."
+        )
+    if values["hidden_size"] % values["num_heads"]:
+        raise ModelFormatError(
+            f"{place}: {family.keys['num_heads']} {values['num_heads']} does not divide "
+            f"{family.keys['hidden_size']} {values['hidden_size']}. Correct the one that is wrong."
         )
     if values.get("classifier_dropout") is None:
         values["classifier_dropout"] = values.get("hidden_dropout", 0.0)
-    start = config.get("pad_token_id") if isinstance(family.position_ids_start, str) else family.position_ids_start
-    values["position_ids_start"] = 1 if start is None and family.position_ids_start is not None else start
+    start = family.position_ids_start
+    if isinstance(start, str):
+        start = value_of(config, start, COUNT, place, 1)
+    if start is not None and start + 1 >= values["max_positions"]:
+        key = family.keys["max_positions"]
+        raise ModelFormatError(f"{place}: {key} {values['max_positions']} has none left after pad_token_id {start}.")
+    values["position_ids_start"] = start
     if family.layer == "pre_norm_gated":
-        values |= _local_layers(config, values["num_layers"])
+        values |= _local_layers(config, values, place)
     return Architecture(family=model_type, **values)
 
 
-def _local_layers(config: Mapping[str, Any], num_layers: int) -> dict[str, tuple[Any, ...]]:
+def _local_layers(config: Mapping[str, Any], values: Mapping[str, Any], place: object) -> dict[str, tuple[Any, ...]]:
     """Window and rotary base of each ModernBERT layer, from the config keys of transformers 4 or 5."""
-    period = config.get("global_attn_every_n_layers") or 3
+    num_layers, head_size = values["num_layers"], values["hidden_size"] // values["num_heads"]
+    if head_size % 2 or values["max_positions"] * head_size > MAX_ROTARY:
+        raise ModelFormatError(
+            f"{place}: rotary positions need heads of an even size, and tables of at most {MAX_ROTARY} numbers; it "
+            f"describes {values['max_positions']} positions for heads of size {head_size}. Correct the sizes."
+        )
+    period = value_of(config, "global_attn_every_n_layers", SIZE, place, 3)
     types = config.get("layer_types") or [
         "sliding_attention" if i % period else "full_attention" for i in range(num_layers)
     ]
-    ropes = config.get("rope_parameters") or {}
+    known = ("sliding_attention", "full_attention")
+    if not isinstance(types, list) or len(types) != num_layers or any(kind not in known for kind in types):
+        raise ModelFormatError(
+            f"{place}: layer_types is {types!r:.80}, expected a list of {num_layers} times one of {', '.join(known)}."
+        )
+    ropes = value_of(config, "rope_parameters", OBJECT, place, {})
+    by_kind = {kind: value_of(ropes, kind, OBJECT, place, {}) for kind in known}
+    others = {str(rope.get("rope_type", "default")) for rope in (ropes, *by_kind.values())} - {"default"}
+    if others:
+        raise ModelFormatError(f"{place}: rope_type {sorted(others)} is not supported, only 'default' is.")
     bases = {
-        "full_attention": ropes.get("full_attention", {}).get("rope_theta")
-        or config.get("global_rope_theta")
-        or 160_000.0,
-        "sliding_attention": ropes.get("sliding_attention", {}).get("rope_theta")
-        or config.get("local_rope_theta")
-        or 10_000.0,
+        kind: value_of(by_kind[kind], "rope_theta", POSITIVE, place) or value_of(config, key, POSITIVE, place, default)
+        for kind, key, default in (
+            ("full_attention", "global_rope_theta", 160_000.0),
+            ("sliding_attention", "local_rope_theta", 10_000.0),
+        )
     }
-    kinds = {rope.get("rope_type", "default") for rope in ropes.values() if isinstance(rope, Mapping)}
-    if kinds - {"default"}:
-        raise ModelFormatError(f"config.json: rope_type {sorted(kinds)} is not supported, only 'default' is.")
-    half_window = int(config.get("local_attention") or 128) // 2
+    half_window = value_of(config, "local_attention", SIZE, place, 128) // 2
     if config.get("mlp_bias", False) != config.get("attention_bias", False):
-        raise ModelFormatError("config.json: mlp_bias and attention_bias differ, which is not supported.")
+        raise ModelFormatError(f"{place}: mlp_bias and attention_bias differ, which is not supported.")
     return {
         "windows": tuple(half_window if kind == "sliding_attention" else 0 for kind in types),
         "rotary_bases": tuple(float(bases[kind]) for kind in types),

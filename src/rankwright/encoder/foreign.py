@@ -5,7 +5,8 @@ tokens, T packed tokens, D features, N outputs.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from rankwright.encoder.parameters import check_finite
 from rankwright.encoder.spec import Architecture, Foreign, LogitScore, ModelSpec
-from rankwright.errors import MissingExtraError, ModelFormatError
+from rankwright.errors import MissingExtraError, ModelFormatError, first_line
+from rankwright.text.tokenizer_transformers import TRUST_ADVICE
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +53,31 @@ def foreign_architecture(foreign: Foreign) -> Architecture:
             )
     config = _read_config(foreign)
     sizes = config.get_text_config()
-    positions = getattr(sizes, "max_position_embeddings", None)
+    for name in ("hidden_size", "vocab_size"):
+        if not _size(sizes, name):
+            raise ModelFormatError(
+                f"{foreign.folder / 'config.json'}: {name} of a {config.model_type} model is "
+                f"{getattr(sizes, name, None)!r}, expected a whole number above 0. Download the model again."
+            )
+    types = getattr(sizes, "type_vocab_size", None)
     _say_once(str(config.model_type), foreign.folder)
     return Architecture(
         family=str(config.model_type),
-        num_layers=int(getattr(sizes, "num_hidden_layers", 0)),
-        hidden_size=int(sizes.hidden_size),
-        num_heads=int(getattr(sizes, "num_attention_heads", 1)),
-        intermediate_size=int(getattr(sizes, "intermediate_size", 0) or 0),
-        vocab_size=int(sizes.vocab_size),
-        max_positions=int(positions) if positions and positions > 0 else _UNLIMITED,
-        type_vocab_size=2,  # whether type ids are passed is the tokenizer's to say
+        num_layers=_size(sizes, "num_hidden_layers"),
+        hidden_size=_size(sizes, "hidden_size"),
+        num_heads=_size(sizes, "num_attention_heads") or 1,
+        intermediate_size=_size(sizes, "intermediate_size"),
+        vocab_size=_size(sizes, "vocab_size"),
+        max_positions=_size(sizes, "max_position_embeddings") or _UNLIMITED,
+        # whether type ids are passed is then the tokenizer's to say
+        type_vocab_size=types if type(types) is int else _UNLIMITED,
     )
+
+
+def _size(config: Any, name: str) -> int:
+    """A size that a config names, 0 where it does not or differs by layer."""
+    value = getattr(config, name, None)
+    return value if type(value) is int and value > 0 else 0
 
 
 def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarray], bool]:
@@ -80,7 +96,7 @@ def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarra
     import torch
 
     foreign = _foreign(spec)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quietly():
         torch.manual_seed(seed)
         try:
             model, info = _auto_class(foreign).from_pretrained(
@@ -90,26 +106,63 @@ def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarra
                 trust_remote_code=foreign.trust_remote_code,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # its error names no tensor; ours does
             )
         except Exception as err:
             raise ModelFormatError(
-                f"{foreign.folder}: transformers cannot load the weights: {_first_line(err)} Download it again."
+                f"{foreign.folder}: transformers cannot load the model: {first_line(err)} Download it again."
             ) from err
-    missing = set(info["missing_keys"]) | {key for key, *_ in info.get("mismatched_keys", ())}
-    inside = [name for name in missing if name.startswith(f"{model.base_model_prefix}.")]
-    is_head = foreign.task == "sequence-classification" and model.base_model is not model and not inside
-    if missing and not is_head:
-        raise ModelFormatError(
-            f"{foreign.folder}: the checkpoint has no tensor {sorted(inside or missing)[0]!r}, which a "
-            f"{spec.architecture.family} model needs ({len(missing)} are missing). Download it again."
-        )
+    head_is_new = _check_tensors(spec, model, info)
+    check_finite({name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, foreign.folder)
     seen: set[int] = set()
     arrays = {}
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen:
             arrays[PREFIX + name] = tensor.numpy()
             seen.add(tensor.data_ptr())
-    return arrays, bool(missing)
+    return arrays, head_is_new
+
+
+def _check_tensors(spec: ModelSpec, model: Any, info: Mapping[str, Any]) -> bool:
+    """Whether transformers drew a new head; any other tensor must have come from the checkpoint."""
+    foreign = _foreign(spec)
+    inside = f"{model.base_model_prefix}."
+    # of a pooler only heads are made
+    lacking = {key for key in info["missing_keys"] if "pooler" not in key.split(".")}
+    mismatched = {key: shapes for key, *shapes in info["mismatched_keys"]}
+    is_headed = foreign.task == "sequence-classification" and model.base_model is not model
+    wrong = [key for key in mismatched if not (is_headed and spec.head_is_new) or key.startswith(inside)]
+    missing = sorted(key for key in lacking if not is_headed or key.startswith(inside))
+    if wrong:
+        stored, described = (tuple(shape) for shape in mismatched[wrong[0]])
+        raise ModelFormatError(
+            f"{foreign.folder}: the tensor {wrong[0]!r} has shape {stored}, but config.json (or num_labels) describes "
+            f"{described}. Correct it, or take the weights that belong to it."
+        )
+    if missing:
+        raise ModelFormatError(
+            f"{foreign.folder}: the checkpoint has no tensor {missing[0]!r}, which a {spec.architecture.family} model "
+            f"needs ({len(missing)} are missing). Are the weights complete, and of the family that config.json names?"
+        )
+    return is_headed and bool(lacking or mismatched)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No progress bars and load reports of transformers: what matters in them, our own messages say."""
+    from transformers.utils import logging
+
+    output: Any = logging
+    verbosity = output.get_verbosity()
+    output.set_verbosity_error()
+    set_hook = getattr(output, "set_tqdm_hook", None)  # early versions of transformers 5 have none
+    hook = set_hook and set_hook(lambda factory, args, kwargs: output.EmptyTqdm(*args, **kwargs))
+    try:
+        yield
+    finally:
+        output.set_verbosity(verbosity)
+        if set_hook:
+            set_hook(hook)
 
 
 def build_foreign(spec: ModelSpec) -> Any:
@@ -126,7 +179,7 @@ def build_foreign(spec: ModelSpec) -> Any:
 
     foreign = _foreign(spec)
     config = _read_config(foreign, num_labels=spec.num_labels)
-    with torch.random.fork_rng(devices=[]), no_init_weights():
+    with torch.random.fork_rng(devices=[]), no_init_weights(), quietly():
         return _auto_class(foreign).from_config(
             config, dtype=torch.float32, trust_remote_code=foreign.trust_remote_code
         )
@@ -196,7 +249,8 @@ def save_foreign(spec: ModelSpec, tensors: Mapping[str, np.ndarray], folder: Pat
     own = {name.removeprefix(PREFIX): torch.tensor(array) for name, array in tensors.items() if name.startswith(PREFIX)}
     model.load_state_dict(own, assign=True, strict=False)
     model.tie_weights()
-    model.save_pretrained(folder)
+    with quietly():
+        model.save_pretrained(folder)
 
 
 def _foreign(spec: ModelSpec) -> Foreign:
@@ -219,20 +273,16 @@ def _read_config(foreign: Foreign, num_labels: int | None = None) -> Any:
 
     labels = {"num_labels": num_labels} if foreign.task == "sequence-classification" and num_labels else {}
     try:
-        return AutoConfig.from_pretrained(
-            foreign.folder, trust_remote_code=foreign.trust_remote_code, local_files_only=True, **labels
-        )
+        with quietly():
+            return AutoConfig.from_pretrained(
+                foreign.folder, trust_remote_code=foreign.trust_remote_code, local_files_only=True, **labels
+            )
     except Exception as err:
+        advice = "Download it again." if foreign.trust_remote_code else TRUST_ADVICE
         raise ModelFormatError(
             f"{foreign.folder / 'config.json'}: the family is none of ours, and transformers does not open it: "
-            f"{_first_line(err)} If the checkpoint brings its own code and you trust it, pass trust_remote_code=True; "
-            "the code is then run."
+            f"{first_line(err)} {advice}"
         ) from err
-
-
-def _first_line(err: Exception) -> str:
-    lines = str(err).strip().splitlines() or [type(err).__name__]
-    return lines[0].rstrip(".")[:300] + "."
 
 
 @lru_cache(maxsize=64)

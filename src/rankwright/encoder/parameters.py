@@ -16,20 +16,24 @@ from rankwright.errors import ModelFormatError
 OLD_SPELLINGS = {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}
 
 
-def match_parameters(spec: ModelSpec, weights: Mapping[str, np.ndarray], *, seed: int = 0) -> dict[str, np.ndarray]:
+def match_parameters(
+    spec: ModelSpec, weights: Mapping[str, np.ndarray], *, seed: int = 0, place: object = ""
+) -> dict[str, np.ndarray]:
     """Each parameter of `spec`, from a checkpoint of the encoder alone or of a model with any head.
 
     Args:
         spec: the model.
         weights: the checkpoint's tensors.
         seed: draws a new head (normal with `initializer_range`, biases 0) where `spec.head_is_new`.
+        place: the checkpoint, for messages.
 
     Returns:
         Arrays by Hugging Face name.
 
     Raises:
-        ModelFormatError: a tensor that is missing or has another shape; the message names it.
+        ModelFormatError: a tensor that is missing, has another shape, or is quantised; the message names it.
     """
+    checkpoint = f"{place}: the checkpoint" if place else "the checkpoint"
     rng = np.random.default_rng(seed)
     matched = {}
     for module in parameters(spec):
@@ -40,17 +44,43 @@ def match_parameters(spec: ModelSpec, weights: Mapping[str, np.ndarray], *, seed
                 matched[name] = _draw(module, name, shape, spec, rng)
             elif found is None:
                 raise ModelFormatError(
-                    f"the checkpoint has no tensor {name!r} (shape {shape}), which a {spec.architecture.family} "
+                    f"{checkpoint} has no tensor {name!r} (shape {shape}), which a {spec.architecture.family} "
                     f"{spec.kind} needs. It has {len(weights)} tensors: is it complete, and of this family?"
                 )
             else:
-                matched[name] = weights[found]
-                if matched[name].shape != shape:
+                matched[name] = array = weights[found]
+                if array.dtype.kind != "f":
                     raise ModelFormatError(
-                        f"the checkpoint's tensor {found!r} has shape {matched[name].shape}, but its config.json "
+                        f"{checkpoint}'s tensor {found!r} is stored as {array.dtype}, so that it is quantised. "
+                        "Save the model in float32, float16 or bfloat16."
+                    )
+                if array.shape != shape:
+                    raise ModelFormatError(
+                        f"{checkpoint}'s tensor {found!r} has shape {array.shape}, but its config.json "
                         f"describes {shape}. Correct config.json, or take the weights that belong to it."
                     )
     return matched
+
+
+def check_finite(parameters: Mapping[str, np.ndarray], place: object) -> None:
+    """Whether all numbers are finite: with one that is not, rankings would be arbitrary without a word.
+
+    Args:
+        parameters: arrays by name.
+        place: the checkpoint, for the message.
+
+    Raises:
+        ModelFormatError: NaN or an infinity.
+    """
+    for name, array in parameters.items():
+        with np.errstate(over="ignore", invalid="ignore"):  # the sum, twice as fast as looking at each, may overflow
+            is_finite = np.isfinite(array.sum()) or np.isfinite(array).all()
+        if not is_finite:
+            count = int(array.size - np.isfinite(array).sum())
+            raise ModelFormatError(
+                f"{place}: {count} of the {array.size} numbers of the tensor {name!r} are NaN or infinite. "
+                "The training diverged, or the file is damaged: take an earlier checkpoint, or download it again."
+            )
 
 
 def head_paths(spec: ModelSpec) -> set[str]:

@@ -5,15 +5,27 @@ sentence-transformers before v5.4, NEW since.
 """
 
 import ast
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 from typing import Any
 
-from rankwright.encoder.spec import POOLING_MODES, Dense, Kind, LayerNorm, LogitScore, Module, Normalize, Pooling
-from rankwright.errors import ModelFormatError
+from rankwright.encoder.ops_openvino import OPENVINO_ACTIVATIONS
+from rankwright.encoder.spec import (
+    POOLING_MODES,
+    Architecture,
+    Dense,
+    Kind,
+    LayerNorm,
+    LogitScore,
+    Module,
+    Normalize,
+    Pooling,
+)
+from rankwright.errors import MissingExtraError, ModelFormatError
+from rankwright.json_values import COUNT, FLAG, SIZE, TEXT, Expected, read_json, read_object, value_of
 
 TANH = "torch.nn.modules.activation.Tanh"
 
@@ -69,7 +81,8 @@ def read_routes(folder: Path) -> Routes:
         if route and route[0].class_name not in INPUT_MODULES:
             raise ModelFormatError(
                 f"{folder / 'modules.json'}: the first module is {route[0].class_name!r}; rankwright runs models that "
-                f"start with one of {', '.join(INPUT_MODULES)}. Use sentence-transformers for this model."
+                f"start with one of {', '.join(INPUT_MODULES)}{_about_code(route[0])}. "
+                "Use sentence-transformers for this model."
             )
     return routes
 
@@ -96,52 +109,84 @@ def read_modules(folder: Path, entries: Sequence[Entry], kind: Kind) -> tuple[Mo
         if reader is None:
             raise ModelFormatError(
                 f"{place}: module {entry.class_name!r} is not one that rankwright runs "
-                f"({', '.join(_READERS)}). Use sentence-transformers for this model."
+                f"({', '.join(_READERS)}{_about_code(entry)}). Use sentence-transformers for this model."
             )
         path = folder / entry.path / "config.json"
-        config = read_json(path)
-        needed = config.get("module_input_name") or reader.needs
+        config = read_object(path)
+        needed = value_of(config, "module_input_name", TEXT, path) or reader.needs
         if entry.class_name == "LogitScore":
             given = needed  # the transformer then is a language model
         if needed != given:
             raise ModelFormatError(
                 f"{path if path.is_file() else place}: {entry.class_name} reads {needed!r}, but the module before it "
-                f"gives {given!r}. A bi-encoder needs a Pooling after its Transformer. Correct the order."
+                f"gives {given!r}. {_advice(given, needed)}"
             )
         modules.append(reader.read(path, entry.path, config))
-        given = config.get("module_output_name") or reader.gives or needed
+        given = value_of(config, "module_output_name", TEXT, path) or reader.gives or needed
     if given != _FEATURES[kind]:
-        advice = "A bi-encoder needs a Pooling after its Transformer." if kind == "bi-encoder" else "Add the head."
         raise ModelFormatError(
-            f"{place}: the last module gives {given!r}, a {kind} needs {_FEATURES[kind]!r}. {advice}"
+            f"{place}: the last module gives {given!r}, a {kind} needs {_FEATURES[kind]!r}. "
+            f"{_advice(given, _FEATURES[kind])}"
         )
     return tuple(modules)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where there is no file.
+def check_sizes(folder: Path, entries: Sequence[Entry], modules: Sequence[Module], arch: Architecture) -> None:
+    """Whether each module takes what the one before it gives.
 
     Args:
-        path: the file.
-
-    Returns:
-        Its content.
+        folder: the checkpoint.
+        entries: of `read_routes`, the first module included.
+        modules: of `read_modules`.
+        arch: the sizes of the first module.
 
     Raises:
-        ModelFormatError: it is not JSON, or not an object.
+        ModelFormatError: a size that does not fit; the message names the module's file.
     """
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise ModelFormatError(f"{path} is not JSON: {err}. Download the model again.") from err
-    if not isinstance(content, dict):
-        raise ModelFormatError(f"{path}: expected a JSON object, got {type(content).__name__}.")
-    return content
+    size, giver = arch.hidden_size, entries[0].class_name
+    for entry, module in zip(entries[1:], modules, strict=True):
+        path = folder / entry.path / "config.json"
+        advice = f"the {giver} before it gives {size}. Take the files of one checkpoint."
+        match module:
+            case Pooling():
+                noted = [read_object(path).get(key) for key in ("word_embedding_dimension", "embedding_dimension")]
+                if any(value not in (None, size) for value in noted):  # sentence-transformers computes nothing with it
+                    warnings.warn(f"{path} describes states of size {noted[0] or noted[1]}, but {advice}", stacklevel=2)
+                size *= len(module.modes)
+            case Dense(in_features=needed) | LayerNorm(size=needed) if needed != size:
+                raise ModelFormatError(f"{path}: {entry.class_name} takes vectors of size {needed}, but {advice}")
+            case Dense():
+                size = module.out_features
+            case LogitScore():
+                beyond = [i for i in (module.true_id, module.false_id) if i is not None and i >= arch.vocab_size]
+                if beyond:
+                    raise ModelFormatError(
+                        f"{path}: token {beyond[0]} is outside of the vocabulary of {arch.vocab_size}. "
+                        "Correct true_token_id and false_token_id."
+                    )
+        giver = entry.class_name
 
 
-def trusted_activation(path: Path, activation: str | None, *, default: str) -> str:
+def _about_code(entry: Entry) -> str:
+    """What to say of a module whose class is not one of sentence-transformers."""
+    if "." not in entry.class_name:
+        return ""
+    return (
+        ", and no module's own code, not even with trust_remote_code=True, which lets transformers run the code that a "
+        "checkpoint brings for its transformer or tokenizer"
+    )
+
+
+def _advice(given: str, needed: str) -> str:
+    """What to do where a module needs what none before it gives."""
+    if (given, needed) == ("token_embeddings", "sentence_embedding"):
+        return "A bi-encoder needs a Pooling after its Transformer: add one there."
+    if (given, needed) == ("scores", "sentence_embedding"):
+        return "Scores come from a cross-encoder: open it with CrossEncoder."
+    return "Correct the order of the modules, or the names of what they read and give."
+
+
+def trusted_activation(path: Path, activation: object, *, default: str) -> str:
     """The dotted path of an activation, which must be torch's: no other code of a checkpoint is run.
 
     Args:
@@ -151,15 +196,33 @@ def trusted_activation(path: Path, activation: str | None, *, default: str) -> s
 
     Returns:
         The activation, or with a warning the default.
+
+    Raises:
+        ModelFormatError: it is no text, or names something of torch that is no activation.
+        MissingExtraError: an activation that only torch has, which is not installed.
     """
-    if activation is None or activation.startswith("torch."):
-        return activation or default
-    warnings.warn(
-        f"{path}: the activation {activation!r} is not torch's and is not run; {default} takes its place. "
-        "Pass activation= to choose another.",
-        stacklevel=2,
-    )
-    return default
+    if not activation:
+        return default
+    if not isinstance(activation, str):
+        raise ModelFormatError(f"{path}: the activation is {activation!r:.80}, expected the path of a torch.nn class.")
+    if not activation.startswith("torch."):
+        warnings.warn(
+            f"{path}: the activation {activation!r} is not torch's and is not run; {default} takes its place, as in "
+            "sentence-transformers. Name a torch.nn class there; a cross-encoder also takes activation=.",
+            stacklevel=2,
+        )
+        return default
+    if activation in OPENVINO_ACTIVATIONS:
+        return activation
+    if find_spec("torch") is None:
+        raise MissingExtraError(f"{path}: the activation {activation!r}", "torch", "torch")
+    from rankwright.encoder.activations_torch import activation_function
+
+    try:
+        activation_function(activation)
+    except ModelFormatError as err:
+        raise ModelFormatError(f"{path}: {err}") from err
+    return activation
 
 
 def _listed(folder: Path) -> tuple[Entry, ...]:
@@ -168,8 +231,7 @@ def _listed(folder: Path) -> tuple[Entry, ...]:
     if not path.is_file():
         return ()
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        entries = tuple(Entry(_class_name(module["type"]), _inside(path, module["path"])) for module in listed)
+        entries = tuple(Entry(_class_name(m["type"]), _inside(path, m["path"])) for m in read_json(path))
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         if isinstance(err, ModelFormatError):
             raise
@@ -186,16 +248,17 @@ def _class_name(module_type: str) -> str:
 
 def _inside(file: Path, path: str) -> str:
     """A folder that a file names; it must not lead out of the checkpoint."""
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        raise ModelFormatError(f"{file}: the path {path!r} leads out of the folder.")
-    return Path(path).as_posix().removeprefix(".").strip("/")
+    inside = PurePath(path)
+    if inside.is_absolute() or ".." in inside.parts:
+        raise ModelFormatError(f"{file}: the path {path!r} leads out of the folder. Do not trust this checkpoint.")
+    return "" if inside == PurePath() else inside.as_posix()
 
 
 def _read_router(folder: Path, router: Entry) -> dict[str | None, tuple[Entry, ...]]:
     """The modules of each route, by the tasks that take it, resolved in the order of sentence-transformers."""
     names = ("router_config.json", "config.json")
     path = next((p for name in names if (p := folder / router.path / name).is_file()), folder / router.path / names[0])
-    config = read_json(path)
+    config = read_object(path)
     try:
         types = {name: _class_name(module_type) for name, module_type in config["types"].items()}
         routes = {
@@ -203,59 +266,87 @@ def _read_router(folder: Path, router: Entry) -> dict[str | None, tuple[Entry, .
             for route, names in config["structure"].items()
         }
         parameters = config.get("parameters") or {}
-        mappings = {ast.literal_eval(key): name for key, name in (parameters.get("route_mappings") or {}).items()}
-    except (KeyError, AttributeError, TypeError, ValueError, SyntaxError) as err:
+        default = value_of(parameters, "default_route", TEXT, path)
+        listed = parameters.get("route_mappings") or {}
+        mappings = {(task, modality): listed[key] for key in listed for task, modality in [ast.literal_eval(key)]}
+        if default is None and parameters.get("allow_empty_key", True):
+            default = next(iter(routes), None)
+        return _by_task(path, routes, mappings, default)
+    except (KeyError, AttributeError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError) as err:
         if isinstance(err, ModelFormatError):
             raise
         raise ModelFormatError(f"{path}: expected the keys 'types', 'structure' and 'parameters' of a router.") from err
-    default = parameters.get("default_route")
-    if default is None and parameters.get("allow_empty_key", True):
-        default = next(iter(routes), None)
+
+
+def _by_task(
+    path: Path,
+    routes: Mapping[str, tuple[Entry, ...]],
+    mappings: Mapping[tuple[str | None, str | None], str],
+    default: str | None,
+) -> dict[str | None, tuple[Entry, ...]]:
+    """The route of each task, where it has one, and of texts without a task."""
     found: dict[str | None, tuple[Entry, ...]] = {}
     tasks = dict.fromkeys([None, "query", "document", *routes, *(task for task, _ in mappings)])
     for task in tasks:
         mapped = [mappings.get(key) for key in ((task, "text"), (task, None), (None, "text"), (None, None))]
         own = task if task in routes else "text" if "text" in routes else default if task is None else None
         name = next((name for name in mapped if name is not None), own)
-        if name is not None and name not in routes:
-            raise ModelFormatError(f"{path}: the route {name!r} is not in its structure ({', '.join(routes)}).")
+        if name is not None and not routes.get(name):
+            known = ", ".join(route for route in routes if routes[route])
+            raise ModelFormatError(f"{path}: the route {name!r} has no modules in its structure ({known}). Add them.")
         if name is not None:
             found[task] = routes[name]
     return found
 
 
 def _read_pooling(path: Path, name: str, config: Mapping[str, Any]) -> Pooling:
-    modes: Any = config.get("pooling_mode") or tuple(mode for mode in POOLING_MODES if config.get(POOLING_KEYS[mode]))
-    modes = (modes,) if isinstance(modes, str) else tuple(modes) or ("mean",)
-    unknown = [mode for mode in modes if mode not in POOLING_MODES]
+    if not path.is_file():
+        raise ModelFormatError(f"{path} does not exist, so that nobody knows how to pool. Download the model again.")
+    named: Any = config.get("pooling_mode")
+    modes = (named,) if isinstance(named, str) else named
+    if not modes:
+        modes = [mode for mode in POOLING_MODES if value_of(config, POOLING_KEYS[mode], FLAG, path)] or ["mean"]
+    unknown = [mode for mode in modes if mode not in POOLING_MODES] if isinstance(modes, list | tuple) else [named]
     if unknown:
         raise ModelFormatError(f"{path}: unknown pooling mode {unknown[0]!r}. Known modes: {', '.join(POOLING_MODES)}.")
-    return Pooling(modes=modes, include_prompt=bool(config.get("include_prompt", True)))
+    return Pooling(modes=tuple(modes), include_prompt=value_of(config, "include_prompt", FLAG, path, True))
 
 
 def _read_dense(path: Path, name: str, config: Mapping[str, Any]) -> Dense:
-    if "in_features" not in config or "out_features" not in config:
-        raise ModelFormatError(f"{path}: a Dense module needs in_features and out_features.")
     return Dense(
-        name=name,
-        in_features=config["in_features"],
-        out_features=config["out_features"],
-        use_bias=bool(config.get("bias", True)),
+        name=_own_folder(path, name, "Dense"),
+        in_features=_needed(config, "in_features", SIZE, path, "Dense"),
+        out_features=_needed(config, "out_features", SIZE, path, "Dense"),
+        use_bias=value_of(config, "bias", FLAG, path, True),
         activation=trusted_activation(path, config.get("activation_function"), default=TANH),
-        adds_input=bool(config.get("use_residual", False)),
+        adds_input=value_of(config, "use_residual", FLAG, path, False),
     )
 
 
 def _read_layer_norm(path: Path, name: str, config: Mapping[str, Any]) -> LayerNorm:
-    if "dimension" not in config:
-        raise ModelFormatError(f"{path}: a LayerNorm module needs dimension.")
-    return LayerNorm(name=name, size=config["dimension"])
+    size = _needed(config, "dimension", SIZE, path, "LayerNorm")
+    return LayerNorm(name=_own_folder(path, name, "LayerNorm"), size=size)
 
 
 def _read_logit_score(path: Path, name: str, config: Mapping[str, Any]) -> LogitScore:
-    if "true_token_id" not in config:
-        raise ModelFormatError(f"{path}: a LogitScore module needs true_token_id.")
-    return LogitScore(config["true_token_id"], config.get("false_token_id"))
+    true_id = _needed(config, "true_token_id", COUNT, path, "LogitScore")
+    return LogitScore(true_id, value_of(config, "false_token_id", COUNT, path))
+
+
+def _needed(config: Mapping[str, Any], key: str, expected: Expected, path: Path, module: str) -> Any:
+    value = value_of(config, key, expected, path)
+    if value is None:
+        raise ModelFormatError(f"{path}: a {module} module needs {key}. Download the model again.")
+    return value
+
+
+def _own_folder(path: Path, name: str, module: str) -> str:
+    """The folder of a module with tensors, which are named after it."""
+    if not name:
+        raise ModelFormatError(
+            f"{path.parent / 'modules.json'}: a {module} module needs a folder of its own as 'path'."
+        )
+    return name
 
 
 @dataclass(frozen=True)

@@ -28,16 +28,17 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import ModelFormatError
+from rankwright.json_values import FLAG, LENGTH, OBJECT, SIZE, TEXT, TEXTS, Expected, read_object, value_of
 from rankwright.models.activations import IDENTITY, SIGMOID
 from rankwright.models.checkpoint_modules import (
     Entry,
     Routes,
-    read_json,
+    check_sizes,
     read_modules,
     read_routes,
     trusted_activation,
 )
-from rankwright.models.weights import Weights
+from rankwright.models.weights import Weights, static_table
 from rankwright.text.tokenizer_facts import TokenizerFacts
 from rankwright.text.tokenizer_files import load_as_it_is, read_tokenizer_facts
 from rankwright.text.tokenizer_transformers import backend_of, facts_of, has_chat_template, open_with_transformers
@@ -101,8 +102,7 @@ def read_spec(
     checkpoint = _Checkpoint(folder, kind, task, trust_remote_code)
     foreign, architecture = checkpoint.foreign, checkpoint.architecture
     facts = _tokenizer_facts(checkpoint)
-    settings = checkpoint.settings
-    similarity = settings.get("similarity_fn_name")
+    similarity = checkpoint.settings.get("similarity_fn_name")
     spec = ModelSpec(
         kind=kind,
         architecture=architecture,
@@ -111,14 +111,16 @@ def read_spec(
         input_path=checkpoint.input.path,
         has_router=len(checkpoint.routes) > 1,
         prompts=_prompts(checkpoint),
-        default_prompt_name=settings.get("default_prompt_name"),
+        default_prompt_name=checkpoint.setting("default_prompt_name", TEXT),
         similarity=similarity if kind == "bi-encoder" and similarity in _SIMILARITIES else None,
-        truncate_dim=settings.get("truncate_dim") if kind == "bi-encoder" else None,
-        lower_case=bool(checkpoint.transformer.get("do_lower_case", False)),
+        truncate_dim=checkpoint.setting("truncate_dim", SIZE) if kind == "bi-encoder" else None,
+        lower_case=value_of(checkpoint.transformer, "do_lower_case", FLAG, checkpoint.transformer_place, False),
         uses_type_ids=facts.uses_type_ids and architecture.type_vocab_size > 1,
         foreign=foreign,
         config=checkpoint.config,
     )
+    if checkpoint.is_of_kind and checkpoint.modules:
+        check_sizes(folder, checkpoint.entries, checkpoint.modules, architecture)
     if kind == "bi-encoder":
         return spec
     labels, head_is_new = _head(checkpoint, num_labels)
@@ -149,14 +151,13 @@ def kind_of(folder: Path) -> Kind:
     Returns:
         "cross-encoder" for a CrossEncoder or a sequence classification model, else "bi-encoder".
     """
-    noted = read_json(folder / "config_sentence_transformers.json").get("model_type")
+    noted = read_object(folder / "config_sentence_transformers.json").get("model_type")
     if noted in MODEL_TYPES.values():
         return "cross-encoder" if noted == MODEL_TYPES["cross-encoder"] else "bi-encoder"
     if (folder / "modules.json").is_file():
         return "bi-encoder"
-    architectures = read_json(folder / "config.json").get("architectures")
-    names = architectures if isinstance(architectures, list) else []
-    return "cross-encoder" if any(str(name).endswith("ForSequenceClassification") for name in names) else "bi-encoder"
+    names = value_of(read_object(folder / "config.json"), "architectures", TEXTS, folder / "config.json", [])
+    return "cross-encoder" if any(name.endswith("ForSequenceClassification") for name in names) else "bi-encoder"
 
 
 def saved_type(folder: Path) -> str:
@@ -168,7 +169,7 @@ def saved_type(folder: Path) -> str:
     Returns:
         "SentenceTransformer", "CrossEncoder", or a kind that is none of ours, such as "SparseEncoder".
     """
-    noted = read_json(folder / "config_sentence_transformers.json").get("model_type")
+    noted = read_object(folder / "config_sentence_transformers.json").get("model_type")
     return str(noted or MODEL_TYPES[kind_of(folder)])
 
 
@@ -191,27 +192,6 @@ def read_weights(folder: Path, spec: ModelSpec) -> Mapping[str, np.ndarray]:
     if spec.architecture.family == STATIC:
         return {"embedding.weight": static_table(folder / spec.input_path), **Weights(own)}
     return Weights(own if spec.foreign is not None else {"": folder / spec.input_path} | own)
-
-
-def static_table(folder: Path) -> np.ndarray:
-    """The table of a model without a transformer, one row for each token.
-
-    Args:
-        folder: of a StaticEmbedding, or of a model2vec model, whose tokens may share rows and have weights.
-
-    Returns:
-        (V, E) float32.
-
-    Raises:
-        ModelFormatError: no table there.
-    """
-    tensors = Weights({"": folder})
-    if "embedding.weight" in tensors:
-        return tensors["embedding.weight"]
-    table = np.asarray(tensors["embeddings"], dtype=np.float32)
-    if "mapping" in tensors:
-        table = table[tensors["mapping"]]
-    return table * tensors["weights"][:, None].astype(np.float32) if "weights" in tensors else table
 
 
 def transformer_folder(folder: Path) -> Path:
@@ -274,24 +254,36 @@ class _Checkpoint:
     @cached_property
     def is_of_kind(self) -> bool:
         has_modules = (self.folder / "modules.json").is_file()
-        saved = read_json(self.folder / "config_sentence_transformers.json")
+        saved = read_object(self.folder / "config_sentence_transformers.json")
         return has_modules and saved.get("model_type", "SentenceTransformer") == MODEL_TYPES[self.kind]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """config_sentence_transformers.json."""
-        return read_json(self.folder / "config_sentence_transformers.json") if self.is_of_kind else {}
+        return read_object(self.folder / "config_sentence_transformers.json") if self.is_of_kind else {}
 
-    @cached_property
+    def setting(self, key: str, expected: Expected) -> Any:
+        """A value of config_sentence_transformers.json, or None."""
+        return value_of(self.settings, key, expected, self.folder / "config_sentence_transformers.json")
+
+    @property
     def input_folder(self) -> Path:
         return self.folder / self.input.path
+
+    @property
+    def config_place(self) -> Path:
+        return self.input_folder / "config.json"
+
+    @property
+    def transformer_place(self) -> Path:
+        return self.input_folder / _TRANSFORMER_CONFIGS[0]
 
     @cached_property
     def transformer(self) -> dict[str, Any]:
         """sentence_bert_config.json, under the first of its names."""
         if not self.is_of_kind:
             return {}
-        files = (read_json(self.input_folder / name) for name in _TRANSFORMER_CONFIGS)
+        files = (read_object(self.input_folder / name) for name in _TRANSFORMER_CONFIGS)
         config = next((content for content in files if content), {})
         unknown = sorted(key for key, value in config.items() if value and key not in _INERT_KEYS)
         needed = self.transformer_task
@@ -317,33 +309,40 @@ class _Checkpoint:
         """config.json; empty for a model without a transformer."""
         if self.input.class_name == "StaticEmbedding":
             return {}
-        path = self.input_folder / "config.json"
         if (self.input_folder / "adapter_config.json").is_file():
             raise ModelFormatError(
                 f"{self.input_folder} holds an adapter, not a model. Merge it into its base with "
                 "merge_and_unload() of peft, and save the result."
             )
-        if not path.is_file():
+        if not self.config_place.is_file():
             raise ModelFormatError(
-                f"{path} does not exist, so that {self.folder} is no checkpoint. Expected a folder saved by "
-                "rankwright, sentence-transformers or transformers."
+                f"{self.config_place} does not exist, so that {self.folder} is no checkpoint. Expected a folder saved "
+                "by rankwright, sentence-transformers or transformers."
             )
-        return read_json(path)
+        return read_object(self.config_place)
 
     @cached_property
     def foreign(self) -> Foreign | None:
         """How transformers runs it, where the family is not ours or the user trusts the checkpoint's own code."""
-        is_ours = self.config.get("model_type") in FAMILIES and self.transformer_task != "text-generation"
-        wants_code = self.trust_remote_code and "auto_map" in self.config
-        if self.input.class_name == "StaticEmbedding" or (is_ours and not wants_code):
+        if self.input.class_name == "StaticEmbedding":
             return None
-        modalities = self.transformer.get("modality_config")
-        has_template = has_chat_template(self.input_folder) and (not self.is_of_kind or "message" in (modalities or {}))
+        family = value_of(self.config, "model_type", TEXT, self.config_place)
+        # a decoder of a family of ours sees only what is before a token
+        is_ours = (
+            family in FAMILIES and self.transformer_task != "text-generation" and not self.config.get("is_decoder")
+        )
+        files = (self.config, read_object(self.input_folder / "tokenizer_config.json"))
+        if is_ours and not (self.trust_remote_code and any("auto_map" in content for content in files)):
+            return None
+        modalities = value_of(self.transformer, "modality_config", OBJECT, self.transformer_place, {})
+        message = value_of(modalities, "message", OBJECT, self.transformer_place)
+        has_template = has_chat_template(self.input_folder) and (not self.is_of_kind or message is not None)
+        chat_format = value_of(message or {}, "format", TEXT, self.transformer_place) or "auto"
         return Foreign(
             folder=self.input_folder,
             task=self.transformer_task,
             trust_remote_code=self.trust_remote_code,
-            chat_format=((modalities or {}).get("message", {}).get("format") or "auto") if has_template else None,
+            chat_format=chat_format if has_template else None,
         )
 
     @cached_property
@@ -352,19 +351,23 @@ class _Checkpoint:
             rows, size = static_table(self.input_folder).shape
             return Architecture(STATIC, 0, size, 1, 0, vocab_size=rows, max_positions=_UNLIMITED)
         if self.foreign is None:
-            return architecture_from_config(self.config)
+            return architecture_from_config(self.config, self.config_place)
         from rankwright.encoder.foreign import foreign_architecture
 
         return foreign_architecture(self.foreign)
 
     @property
     def _plain_config(self) -> dict[str, Any]:
-        return read_json(self.folder / "config.json")
+        return read_object(self.folder / "config.json")
 
     @property
     def _is_language_model(self) -> bool:
-        names = self.config.get("architectures") or []
-        return bool(names) and str(names[0]).endswith("ForCausalLM")
+        return any(name.endswith("ForCausalLM") for name in self.architectures[:1])
+
+    @property
+    def architectures(self) -> list[str]:
+        """The classes of transformers that the weights were saved from."""
+        return value_of(self.config, "architectures", TEXTS, self.config_place) or []
 
     def _yes_or_no(self) -> LogitScore:
         """What sentence-transformers makes of a bare language model: the log-odds of "yes" against "no"."""
@@ -392,13 +395,15 @@ def _tokenizer_facts(checkpoint: _Checkpoint) -> TokenizerFacts:
 
 def _prompts(checkpoint: _Checkpoint) -> dict[str, str]:
     """The prompts by name; a bi-encoder always has those of queries and documents."""
+    place = checkpoint.folder / "config_sentence_transformers.json"
     prompts = {"query": "", "document": ""} if checkpoint.kind == "bi-encoder" else {}
-    prompts |= {name: prompt or "" for name, prompt in (checkpoint.settings.get("prompts") or {}).items()}
-    default = checkpoint.settings.get("default_prompt_name")
+    stored = checkpoint.setting("prompts", OBJECT) or {}
+    prompts |= {name: value_of(stored, name, TEXT, place, "") for name in stored}
+    default = checkpoint.setting("default_prompt_name", TEXT)
     if default is not None and default not in prompts:
         raise ModelFormatError(
-            f"{checkpoint.folder / 'config_sentence_transformers.json'}: default_prompt_name is {default!r}, "
-            f"which is not among its prompts ({', '.join(prompts)}). Add it there."
+            f"{place}: default_prompt_name is {default!r}, which is not among its prompts ({', '.join(prompts)}). "
+            "Add it there."
         )
     return prompts
 
@@ -414,7 +419,7 @@ def _activation(checkpoint: _Checkpoint, num_labels: int) -> str:
         stored = nested["activation_fn"]
     else:
         stored = checkpoint.config.get("sbert_ce_default_activation_function")
-    return trusted_activation(checkpoint.folder / "config.json", stored, default=default)
+    return trusted_activation(checkpoint.config_place, stored, default=default)
 
 
 def _head(checkpoint: _Checkpoint, num_labels: int | None) -> tuple[int, bool]:
@@ -427,17 +432,16 @@ def _head(checkpoint: _Checkpoint, num_labels: int | None) -> tuple[int, bool]:
                 "Leave num_labels out, or start from a base without a head."
             )
         return sizes[-1], False
-    config = checkpoint.config
-    names = config.get("architectures") or []
-    claims_head = any(name.endswith("ForSequenceClassification") for name in names)
+    claims_head = any(name.endswith("ForSequenceClassification") for name in checkpoint.architectures)
+    names = value_of(checkpoint.config, "id2label", OBJECT, checkpoint.config_place, {})
     # 2 is the default of transformers
-    stored = len(config.get("id2label") or ()) or config.get("num_labels") or 2
+    stored = len(names) or value_of(checkpoint.config, "num_labels", SIZE, checkpoint.config_place, 2)
     labels = num_labels or (stored if claims_head else 1)
     if checkpoint.foreign is not None:
         return labels, not claims_head  # transformers says more when it has read the weights
     weights = Weights({"": checkpoint.input_folder})
     outputs = [name for name in ("classifier.weight", "classifier.out_proj.weight") if name in weights]
-    rows = len(weights[outputs[0]]) if outputs else None
+    rows = next(iter(weights[outputs[0]].shape), None) if outputs else None
     if claims_head and rows is not None and rows != labels:
         raise ModelFormatError(
             f"{checkpoint.folder}: its head has {rows} outputs, but {labels} labels are asked for "
@@ -453,6 +457,9 @@ def _max_length(
     """The user's maximum, else OLD's, else the tokenizer's, as far as there are positions for it."""
     if asked is not None:
         return architecture.check_max_length(asked, checkpoint.folder)
-    kwargs = checkpoint.transformer.get("processor_kwargs") or checkpoint.transformer.get("tokenizer_args") or {}
-    stored = kwargs.get("model_max_length") or checkpoint.transformer.get("max_seq_length") or tokenizer
-    return min(int(stored or architecture.longest_text), architecture.longest_text)
+    settings, place = checkpoint.transformer, checkpoint.transformer_place
+    kwargs = value_of(settings, "processor_kwargs", OBJECT, place) or value_of(
+        settings, "tokenizer_args", OBJECT, place, {}
+    )
+    stored = value_of(kwargs, "model_max_length", LENGTH, place) or value_of(settings, "max_seq_length", LENGTH, place)
+    return int(min(stored or tokenizer or architecture.longest_text, architecture.longest_text))

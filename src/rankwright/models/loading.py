@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from rankwright.encoder.engine import Engine, make_engine
-from rankwright.encoder.parameters import kept_tensors, match_parameters
+from rankwright.encoder.parameters import check_finite, kept_tensors, match_parameters
 from rankwright.encoder.spec import STATIC, Dense, Kind, LayerNorm, ModelSpec, Pooling
 from rankwright.errors import ConfigError
 from rankwright.hub import resolve
 from rankwright.models.checkpoint_read import read_spec, read_weights, tasks_of
-from rankwright.text.tokenizer import Tokenizer
+from rankwright.models.weights import Weights
+from rankwright.text.tokenizer import Tokenizer, check_tokenizer
 from rankwright.text.tokenizer_files import load_as_it_is, load_tokenizer, read_tokenizer_facts
 from rankwright.text.tokenizer_transformers import backend_of, chat_renderer, facts_of, open_with_transformers
 
@@ -147,13 +148,16 @@ def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
         task=task,
     )
     weights = read_weights(folder, spec)
-    parameters: Mapping[str, np.ndarray] = match_parameters(spec, weights)
+    place = folder / spec.input_path
+    parameters: Mapping[str, np.ndarray] = match_parameters(spec, weights, place=place)
+    check_finite(parameters, place)
     if spec.foreign is not None:
         from rankwright.encoder.foreign import read_foreign
 
+        Weights({"": place})  # what is damaged, it says more clearly than transformers
         foreign, head_is_new = read_foreign(spec)
         spec, parameters = replace(spec, head_is_new=head_is_new), {**foreign, **parameters}
-    tokenizer = _open_tokenizer(folder / spec.input_path, spec)
+    tokenizer = _open_tokenizer(place, spec)
     return Checkpoint(folder, spec, tokenizer, parameters, kept_tensors(spec, weights), wishes)
 
 
@@ -171,7 +175,7 @@ def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
         backend, facts = load_as_it_is(folder)
     else:
         backend, facts = load_tokenizer(folder, lower_case=spec.lower_case), read_tokenizer_facts(folder)
-    return Tokenizer(
+    tokenizer = Tokenizer(
         backend=backend,
         max_length=spec.max_length,
         uses_type_ids=spec.uses_type_ids,
@@ -179,4 +183,14 @@ def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
         keeps_end=facts.truncation_side == "left",
         adds_special_tokens=spec.architecture.family != STATIC,
         render=render,
+        num_rows=spec.architecture.vocab_size,
     )
+    architecture = spec.architecture
+    check_tokenizer(
+        tokenizer,
+        folder,
+        example="a \U00012000" if spec.kind == "bi-encoder" else ("a \U00012000", "b"),
+        num_rows=architecture.vocab_size,
+        num_types=architecture.type_vocab_size or None if facts.uses_type_ids else None,
+    )
+    return tokenizer

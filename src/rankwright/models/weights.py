@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rankwright.errors import MissingExtraError, ModelFormatError
+from rankwright.errors import MissingExtraError, ModelFormatError, first_line
 from rankwright.hub import WEIGHT_FILES
+from rankwright.json_values import read_json
 
 _DTYPES = {
     "F64": "<f8",
@@ -82,10 +83,10 @@ def _read_folder(folder: Path) -> dict[str, _Read]:
         )
     if not path.name.endswith(".index.json"):
         return _read_file(path)
-    try:
-        shard_of: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise ModelFormatError(f"{path}: expected JSON with the key 'weight_map'. Download the model again.") from err
+    content = read_json(path)
+    shard_of = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
+        raise ModelFormatError(f"{path}: expected JSON with the key 'weight_map'. Download the model again.")
     reads: dict[str, _Read] = {}
     for shard in sorted(set(shard_of.values())):
         if Path(shard).name != shard or not (folder / shard).is_file():
@@ -109,29 +110,57 @@ def _read_safetensors(path: Path) -> dict[str, _Read]:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
             raise ModelFormatError(f"{damaged}: its header is cut off. Download the model again.")
-        try:
-            header = json.loads(file.read(length))
-            entries = {
-                name: (entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
-                for name, entry in header.items()
-                if name != "__metadata__"
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ModelFormatError(f"{damaged}: its header is no table of tensors. Download the model again.") from err
+        entries = _header_entries(file.read(length), damaged)
     # copy on write: OpenVINO shares only memory that it could write, and nothing is ever written
     mapped = np.memmap(path, mode="c", dtype=np.uint8)
     reads: dict[str, _Read] = {}
-    for name, (dtype, shape, start, stop) in entries.items():
+    end = 8 + length
+    # tensors fill the rest of the file without holes or overlaps, as the format asks
+    for name, (dtype, shape, start, stop) in sorted(entries.items(), key=lambda item: item[1][2:]):
         if dtype not in _DTYPES:
             raise ModelFormatError(
                 f"{path}: tensor {name!r} has the type {dtype}; expected one of {', '.join(_DTYPES)}. "
                 "Save the model in float32, float16 or bfloat16."
             )
-        data = mapped[8 + length + start : 8 + length + stop]
-        if len(data) != math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize:
+        expected = end + math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+        if (8 + length + start, 8 + length + stop) != (end, expected):
+            raise ModelFormatError(
+                f"{damaged}: tensor {name!r} of shape {list(shape)} cannot lie at {start} to {stop}. "
+                "Download the model again."
+            )
+        if expected > size:
             raise ModelFormatError(f"{damaged}: tensor {name!r} ends outside of it. Download the model again.")
-        reads[name] = partial(_widen, data, dtype, shape)
+        reads[name] = partial(_widen, mapped[end:expected], dtype, shape)
+        end = expected
+    if end != size:
+        raise ModelFormatError(f"{damaged}: {size - end} bytes follow its last tensor. Download the model again.")
     return reads
+
+
+def _header_entries(header: bytes, damaged: str) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
+    """Type, shape, start and stop of each tensor."""
+    try:
+        listed = json.loads(header, object_pairs_hook=_without_duplicates)
+        entries = {
+            name: (entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
+            for name, entry in listed.items()
+            if name != "__metadata__"
+        }
+        for dtype, shape, start, stop in entries.values():
+            if not isinstance(dtype, str) or any(type(number) is not int or number < 0 for number in (*shape, start)):
+                raise TypeError
+            if type(stop) is not int:
+                raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise ModelFormatError(f"{damaged}: its header is no table of tensors. Download the model again.") from err
+    return entries
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return content
 
 
 def _widen(data: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -155,15 +184,65 @@ def _read_torch(path: Path) -> dict[str, _Read]:
     try:
         # only the zip format of torch >= 1.6 can be mapped
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        if not isinstance(tensors, dict):
+            raise TypeError(f"it holds a {type(tensors).__name__}, no tensors by name")
     except Exception as err:
         raise ModelFormatError(
-            f"{path} cannot be read as tensors saved by torch: {str(err).splitlines()[0]} "
+            f"{path} cannot be read as tensors saved by torch: {first_line(err)} "
             "Download the model again, or save it as safetensors."
         ) from err
 
-    def read(tensor: torch.Tensor) -> np.ndarray:
+    def read(name: str, tensor: torch.Tensor) -> np.ndarray:
         tensor = tensor.detach()
-        array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy()
+        try:
+            array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy()
+        except (TypeError, RuntimeError, NotImplementedError) as err:
+            raise ModelFormatError(
+                f"{path}: the tensor {name!r} ({tensor.dtype}, {tensor.layout}) is no plain array: {first_line(err)} "
+                "Save the model as safetensors in float32, float16 or bfloat16."
+            ) from err
         return array
 
-    return {name: partial(read, tensor) for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}
+    return {
+        name: partial(read, name, value)
+        for name, value in tensors.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+
+
+def static_table(folder: Path) -> np.ndarray:
+    """The table of a model without a transformer, one row for each token.
+
+    Args:
+        folder: of a StaticEmbedding, or of a model2vec model, whose tokens may share rows and have weights.
+
+    Returns:
+        (V, E) float32.
+
+    Raises:
+        ModelFormatError: no table there, or one that its mapping and weights do not fit.
+    """
+    tensors = Weights({"": folder})
+    is_plain = "embedding.weight" in tensors
+    table = tensors["embedding.weight" if is_plain else "embeddings"]
+    mapping = None if is_plain else tensors.get("mapping")
+    weights = None if is_plain else tensors.get("weights")
+    if table.ndim != 2 or table.dtype.kind not in "fi" or not table.size:
+        raise ModelFormatError(
+            f"{folder}: its table of embeddings is {table.dtype} of shape {table.shape}, expected one row of numbers "
+            "for each token. Download the model again."
+        )
+    table = np.asarray(table, dtype=np.float32)
+    if mapping is not None:
+        if (
+            mapping.ndim != 1
+            or mapping.dtype.kind not in "iu"
+            or not (0 <= mapping).all() & (mapping < len(table)).all()
+        ):
+            raise ModelFormatError(f"{folder}: its mapping points outside of its {len(table)} rows. Download it again.")
+        table = table[mapping]
+    if weights is None:
+        return table
+    if weights.shape != (len(table),):
+        raise ModelFormatError(f"{folder}: it has {weights.shape} weights for {len(table)} tokens. Download it again.")
+    return table * weights[:, None].astype(np.float32)

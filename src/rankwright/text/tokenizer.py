@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from rankwright.errors import DataError
+import numpy as np
+
+from rankwright.errors import DataError, ModelFormatError, first_line
 from rankwright.text.tokens import TokenBatch, Truncation, pack
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Tokenizer:
         keeps_end: cut at the start of a text instead of its end (truncation_side "left").
         adds_special_tokens: False for models without a transformer.
         render: writes a text or pair and the prompt into a chat template, whose end is kept when a text is cut.
+        num_rows: rows of the model's table of tokens; None: enough.
     """
 
     backend: "tokenizers.Tokenizer"
@@ -37,6 +40,7 @@ class Tokenizer:
     keeps_end: bool = False
     adds_special_tokens: bool = True
     render: Callable[[Text, str], str] | None = None
+    num_rows: int | None = None
 
     def with_max_length(self, max_length: int) -> Self:
         """The same tokenizer with another maximum length."""
@@ -57,6 +61,7 @@ class Tokenizer:
 
         Raises:
             DataError: something that is not a text, or holds a lone surrogate.
+            ModelFormatError: a text holds an added token that the model has no embedding for.
         """
         check_texts(texts)
         encodings = self._encode(texts, prompt)
@@ -78,6 +83,14 @@ class Tokenizer:
             position_ids_start=self.position_ids_start,
             prompt_length=self.prompt_length(prompt) if prompt and not pools_prompt else 0,
         )
+        if self.num_rows is not None and batch.ids_T.max(initial=0) >= self.num_rows:
+            token = int(batch.ids_T.max())
+            text = int(np.searchsorted(batch.starts_B1, int(batch.ids_T.argmax()), side="right")) - 1
+            raise ModelFormatError(
+                f"text {text} holds {self.backend.id_to_token(token)!r}, which was added to the tokenizer with id {token}; "
+                f"the model has only {self.num_rows} embeddings (vocab_size). Take tokenizer and weights of one checkpoint, "
+                "or leave the token out."
+            )
         return batch, Truncation(len(ids_B), len(truncated), lost)
 
     def _encode(self, texts: Sequence[Text], prompt: str) -> list["tokenizers.Encoding"]:
@@ -134,6 +147,49 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return int(self.backend.get_vocab_size())
+
+
+def check_tokenizer(
+    tokenizer: Tokenizer, place: object, *, example: Text, num_rows: int, num_types: int | None
+) -> None:
+    """Whether a tokenizer can encode, and has a vocabulary that the model has rows for.
+
+    Tokens that were added may be beyond them, as in checkpoints that people have: `batch` refuses a text with one.
+
+    Args:
+        tokenizer: the tokenizer.
+        place: its folder, for messages.
+        example: what the model takes, a text or a pair; a rare letter in it asks for the unknown token.
+        num_rows: rows of the table of tokens.
+        num_types: rows of the table of types; None: the model takes no types.
+
+    Raises:
+        ModelFormatError: it cannot encode, or an id is too large.
+    """
+    backend = tokenizer.backend
+    try:
+        if tokenizer.render is not None:
+            encoding = backend.encode(tokenizer.render(example, ""), add_special_tokens=False)
+        else:
+            first, second = (example, None) if isinstance(example, str) else example
+            encoding = backend.encode(first, second, add_special_tokens=tokenizer.adds_special_tokens)
+    except Exception as err:  # tokenizers and chat templates raise what they like
+        raise ModelFormatError(
+            f"{place}: its tokenizer cannot encode {example!r}: {first_line(err)} A special token may be missing from "
+            "its vocabulary. Download the tokenizer again."
+        ) from err
+    size = int(backend.get_vocab_size(with_added_tokens=False))
+    if size > num_rows:
+        raise ModelFormatError(
+            f"{place}: its tokenizer has a vocabulary of {size} tokens, but the model has only {num_rows} embeddings "
+            "(vocab_size). Take tokenizer and weights of one checkpoint."
+        )
+    if num_types is not None and max(encoding.type_ids, default=0) >= num_types:
+        raise ModelFormatError(
+            f"{place}: its tokenizer gives type ids up to {max(encoding.type_ids)}, but type_vocab_size is "
+            f"{num_types}. Take tokenizer and weights of one checkpoint, or leave token_type_ids out of "
+            "model_input_names."
+        )
 
 
 def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end: bool = False) -> list[int]:

@@ -19,9 +19,10 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from rankwright.errors import ModelFormatError
+from rankwright.errors import ModelFormatError, first_line
+from rankwright.json_values import LENGTH, TEXTS, one_of_texts, read_object, value_of
 from rankwright.text.tokenizer_facts import TokenizerFacts
-from rankwright.text.tokenizer_transformers import backend_of, open_with_transformers
+from rankwright.text.tokenizer_transformers import TRUST_ADVICE, backend_of, open_with_transformers
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -39,6 +40,9 @@ TOKENIZER_FILES = (
 """All files that may be part of a tokenizer."""
 
 _AS_IT_IS = "TokenizersBackend"
+_GENERIC = (_AS_IT_IS, "PreTrainedTokenizer")
+"""Names that say no more than that tokenizer.json says it all."""
+
 _REGISTERED = {
     "bert": "BertTokenizer",
     "camembert": "CamembertTokenizer",
@@ -74,12 +78,13 @@ def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Tokenizer:
         check_tokenizer_files(folder)
         tokenizer = backend_of(open_with_transformers(folder), folder)
     else:
-        known = _CLASSES.get(files.class_name)
-        if known:
-            known.build(tokenizer, files.settings, files.named)
-        files.add_tokens(tokenizer)
-        if known:
-            tokenizer.post_processor = known.template(tokenizer, files.settings, files.named)
+        try:
+            files.build(tokenizer)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
+            raise ModelFormatError(
+                f"{folder}: tokenizer_config.json and its companions do not describe a {files.class_name} "
+                f"({type(err).__name__}: {first_line(err)}) Download the tokenizer again."
+            ) from err
     if lower_case:
         _lower_case_first(tokenizer)
     tokenizer.no_truncation()
@@ -144,15 +149,18 @@ def read_tokenizer_facts(folder: Path) -> TokenizerFacts:
         ModelFormatError: a file that is not JSON.
     """
     files = _TokenizerFolder(folder)
-    length = files.settings.get("model_max_length", files.settings.get("max_len"))
-    names = files.settings.get("model_input_names")
+    place = folder / "tokenizer_config.json"
+    length = value_of(files.settings, "model_max_length", LENGTH, place) or value_of(
+        files.settings, "max_len", LENGTH, place
+    )
+    names = value_of(files.settings, "model_input_names", TEXTS, place)
     known = _CLASSES.get(files.class_name)
     return TokenizerFacts(
         class_name=files.class_name,
         # transformers writes 1e30 where there is no limit
         model_max_length=None if length is None or length > 10**9 else int(length),
         uses_type_ids="token_type_ids" in names if names else bool(known and known.uses_type_ids),
-        truncation_side=files.settings.get("truncation_side", "right"),
+        truncation_side=value_of(files.settings, "truncation_side", one_of_texts("left", "right"), place, "right"),
         special_tokens=files.named,
     )
 
@@ -165,14 +173,7 @@ class _TokenizerFolder:
 
     def read(self, name: str) -> dict[str, Any]:
         """The content of a JSON file, empty where there is none."""
-        path = self.folder / name
-        if not path.is_file():
-            return {}
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as err:
-            raise ModelFormatError(f"{path} is not JSON: {err}. Download the model again.") from err
-        return content
+        return read_object(self.folder / name)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -212,6 +213,11 @@ class _TokenizerFolder:
 
     def read_vocabulary(self) -> Tokenizer | None:
         """The tokenizer of tokenizer.json or of the vocabulary files; None where only transformers can make it."""
+        if "auto_map" in self.config and self.class_name not in (*_CLASSES, *_GENERIC):
+            raise ModelFormatError(
+                f"{self.folder / 'tokenizer_config.json'}: its tokenizer {self.class_name!r} is code that the "
+                f"checkpoint brings. {TRUST_ADVICE}"
+            )
         if (self.folder / "tokenizer.json").is_file():
             backend: Tokenizer = _from_file(Tokenizer.from_file, self.folder / "tokenizer.json")
             return backend
@@ -220,6 +226,15 @@ class _TokenizerFolder:
         if known is None or not paths or not all(path.is_file() for path in paths):
             return None
         return Tokenizer(_from_file(known.read_model, *paths))
+
+    def build(self, tokenizer: Tokenizer) -> None:
+        """Makes of a vocabulary what transformers 5 makes of it."""
+        known = _CLASSES.get(self.class_name)
+        if known:
+            known.build(tokenizer, self.settings, self.named)
+        self.add_tokens(tokenizer)
+        if known:
+            tokenizer.post_processor = known.template(tokenizer, self.settings, self.named)
 
     def add_tokens(self, tokenizer: Tokenizer) -> None:
         """Adds the tokens that the files list beside the vocabulary, in the order of transformers 5."""

@@ -3,13 +3,13 @@
 In: a folder. Out: the `tokenizers.Tokenizer` inside a tokenizer of transformers, and what renders its chat template.
 """
 
-import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rankwright.errors import MissingExtraError, ModelFormatError
+from rankwright.errors import MissingExtraError, ModelFormatError, first_line
+from rankwright.json_values import read_object
 from rankwright.text.tokenizer_facts import TokenizerFacts
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 """Files that may hold a chat template beside the tokenizer's own."""
+
+TRUST_ADVICE = (
+    "If the checkpoint brings its own code and you trust it, pass trust_remote_code=True: transformers then runs it."
+)
 
 PAIR_ROLES = ("query", "document")
 """The roles under which a chat template of a reranker finds the two texts of a pair."""
@@ -44,14 +48,16 @@ def open_with_transformers(folder: Path, *, trust_remote_code: bool = False) -> 
         try:
             import_module(package)
         except ImportError as err:
-            purpose = f"The tokenizer of {folder}, which is not one that we build ourselves,"
+            reason = "has no tokenizer.json" if needs_conversion else "is not one that we build ourselves"
+            purpose = f"The tokenizer of {folder}, which {reason},"
             raise MissingExtraError(purpose, "train", package.removeprefix("google.")) from err
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as err:
-        raise ModelFormatError(f"{folder}: transformers cannot open the tokenizer: {err}") from err
+        advice = "Download it again." if trust_remote_code else TRUST_ADVICE
+        raise ModelFormatError(f"{folder}: transformers cannot open the tokenizer: {first_line(err)} {advice}") from err
 
 
 def backend_of(tokenizer: Any, folder: Path) -> "tokenizers.Tokenizer":
@@ -99,8 +105,7 @@ def facts_of(tokenizer: Any) -> TokenizerFacts:
 
 def has_chat_template(folder: Path) -> bool:
     """Whether a tokenizer's files hold a chat template."""
-    config = folder / "tokenizer_config.json"
-    if config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("chat_template"):
+    if read_object(folder / "tokenizer_config.json").get("chat_template"):
         return True
     return any((folder / name).is_file() for name in CHAT_TEMPLATES)
 

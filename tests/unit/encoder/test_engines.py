@@ -174,7 +174,7 @@ def test_types_of_a_model_that_takes_none_are_zero() -> None:
 
 
 def test_auto_is_openvino_on_a_machine_without_a_gpu(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_has_cuda", lambda: False)
+    monkeypatch.setattr(engine_module, "has_cuda", lambda: False)
     model = BiEncoder(tiny.bi_encoder("bert"))
     assert make_engine(model.spec, model.checkpoint.parameters).name == "openvino"
     assert make_engine(model.spec, model.checkpoint.parameters, engine="torch").name == "torch"
@@ -200,7 +200,7 @@ def test_a_gpu_is_taken_unless_the_user_says_otherwise(
     def openvino_engine(spec: ModelSpec, parameters: Any, *, dtype: str) -> str:
         return "openvino"
 
-    monkeypatch.setattr(engine_module, "_has_cuda", lambda: True)
+    monkeypatch.setattr(engine_module, "has_cuda", lambda: True)
     monkeypatch.setattr(torch_module, "TorchEngine", torch_engine)
     monkeypatch.setattr(engine_openvino, "OpenVINOEngine", openvino_engine)
     model = BiEncoder(tiny.bi_encoder("bert"))

@@ -1,6 +1,5 @@
 """What the config files of each era say, as a spec."""
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -117,27 +116,47 @@ def test_activation_that_is_not_torchs_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"use_residual": True}, "use_residual is not supported"),
-        ({"module_input_name": "token_embeddings"}, "module_input_name is 'token_embeddings'"),
-        ({"module_output_name": "scores"}, "module_output_name is 'scores'"),
-        ({"in_features": None}, None),
+        (
+            {"module_input_name": "token_embeddings"},
+            r"2_D/config\.json: Dense reads 'token_embeddings', but the module before it gives 'sentence_embedding'\. "
+            "Correct the order",
+        ),
+        (
+            {"module_output_name": "scores"},
+            r"modules\.json: the last module gives 'scores', a bi-encoder needs 'sentence_embedding'\. "
+            "Scores come from a cross-encoder: open it with CrossEncoder",
+        ),
     ],
 )
-def test_dense_that_does_something_else_is_refused(tmp_path: Path, config: dict[str, Any], message: str | None) -> None:
-    if message is None:
-        module_folder(plain_folder(tmp_path), ("1_Pooling", MODEL + "Pooling", MEAN), ("2_D", MODEL + "Dense", {}))
-        with pytest.raises(ModelFormatError, match="needs in_features and out_features"):
-            read_spec(tmp_path, "bi-encoder")
-    else:
-        with pytest.raises(ModelFormatError, match=message):
-            _dense(tmp_path, **config)
+def test_dense_that_does_not_fit_its_place_is_refused(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelFormatError, match=message):
+        _dense(tmp_path, **config)
 
 
-@pytest.mark.parametrize("kind", [MODEL + "LSTM", "custom_code.MyModule", "evil.Pooling"])
-def test_module_that_we_do_not_run_is_named(tmp_path: Path, kind: str) -> None:
-    module_folder(plain_folder(tmp_path), ("1_X", kind, {}))
+def test_dense_may_add_its_input(tmp_path: Path) -> None:
+    assert _dense(tmp_path, use_residual=True).adds_input
+    assert not _dense(tmp_path, use_residual=False).adds_input
+
+
+def test_dense_needs_its_sizes(tmp_path: Path) -> None:
+    module_folder(plain_folder(tmp_path), ("1_Pooling", MODEL + "Pooling", MEAN), ("2_D", MODEL + "Dense", {}))
+    with pytest.raises(ModelFormatError, match=r"2_D/config\.json: a Dense module needs in_features"):
+        read_spec(tmp_path, "bi-encoder")
+
+
+def test_dense_on_token_states_comes_before_pooling(tmp_path: Path) -> None:
+    dense = {"in_features": 8, "out_features": 4, "module_input_name": "token_embeddings"}
+    module_folder(
+        plain_folder(tmp_path), ("1_D", MODEL + "Dense", dense), ("2_P", MODEL + "Pooling", {"pooling_mode": "mean"})
+    )
+    spec = read_spec(tmp_path, "bi-encoder")
+    assert spec.modules == (Dense("1_D", 8, 4, activation=TANH), Pooling()) and spec.embedding_size == 4
+
+
+def test_module_that_we_do_not_run_is_named(tmp_path: Path) -> None:
+    module_folder(plain_folder(tmp_path), ("1_X", MODEL + "LSTM", {}))
     with pytest.raises(
-        ModelFormatError, match=rf"module '{re.escape(kind)}' is not one that rankwright runs \(Pooling"
+        ModelFormatError, match=r"modules\.json: module 'LSTM' is not one that rankwright runs \(Pooling"
     ):
         read_spec(tmp_path, "bi-encoder")
 
@@ -145,11 +164,17 @@ def test_module_that_we_do_not_run_is_named(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        ([{"path": "", "type": MODEL + "WordEmbeddings"}], "the first module is 'sentence_transformers.models.WordEmb"),
-        ([{"path": "", "type": MODEL + "Transformer"}], "a bi-encoder needs a Pooling after its Transformer"),
+        (
+            [{"path": "", "type": MODEL + "WordEmbeddings"}],
+            "the first module is 'WordEmbeddings'; rankwright runs models that start with one",
+        ),
+        (
+            [{"path": "", "type": MODEL + "Transformer"}],
+            "the last module gives 'token_embeddings', .* A bi-encoder needs a Pooling after its Transf",
+        ),
         ([{"path": "../other", "type": MODEL + "Transformer"}], r"the path '\.\./other' leads out of the folder"),
         ([{"path": ""}], "expected a JSON list of objects with 'path' and 'type'"),
-        ([], "the first module is 'nothing'"),
+        ([], "expected a JSON list of modules, got none"),
     ],
 )
 def test_modules_that_make_no_bi_encoder_are_refused(tmp_path: Path, modules: list[Any], message: str) -> None:
@@ -326,11 +351,45 @@ def test_head_of_another_task_is_not_taken(tmp_path: Path) -> None:
     assert spec.head_is_new and spec.num_labels == 1
 
 
-def test_cross_encoder_with_more_modules_is_refused(tmp_path: Path) -> None:
-    scorer = "sentence_transformers.cross_encoder.modules.logit_score.LogitScore"
-    module_folder(plain_folder(tmp_path, **HEAD), ("1_LogitScore", scorer, {}), model_type="CrossEncoder")
-    write_json(tmp_path / "sentence_bert_config.json", {"transformer_task": "sequence-classification"})
-    with pytest.raises(ModelFormatError, match=r"'.*LogitScore' after it is not supported"):
+def _modular(folder: Path, *modules: tuple[str, str, dict[str, Any]], task: str = "feature-extraction") -> Path:
+    module_folder(plain_folder(folder), *modules, model_type="CrossEncoder")
+    write_json(folder / "sentence_bert_config.json", {"transformer_task": task})
+    return folder
+
+
+DENSE = "sentence_transformers.base.modules.dense.Dense"
+LOGIT_SCORE = "sentence_transformers.cross_encoder.modules.logit_score.LogitScore"
+
+
+def test_cross_encoder_of_modules_is_read(tmp_path: Path) -> None:
+    dense = {"in_features": 8, "out_features": 1, "activation_function": IDENTITY, "module_output_name": "scores"}
+    _modular(tmp_path, ("1_Pooling", MODEL + "Pooling", MEAN), ("2_Dense", DENSE, dense))
+    spec = read_spec(tmp_path, "cross-encoder")
+    assert spec.modules == (Pooling(), Dense("2_Dense", 8, 1, activation=IDENTITY))
+    assert (spec.num_labels, spec.activation, spec.head_is_new) == (1, SIGMOID, False)
+    with pytest.raises(ModelFormatError, match=r"its modules give 1 scores, but num_labels=3 is asked for\. Leave"):
+        read_spec(tmp_path, "cross-encoder", num_labels=3)
+
+
+def test_cross_encoder_whose_modules_give_no_scores_is_refused(tmp_path: Path) -> None:
+    _modular(tmp_path, ("1_Pooling", MODEL + "Pooling", MEAN))
+    with pytest.raises(
+        ModelFormatError, match=r"the last module gives 'sentence_embedding', a cross-encoder needs 'scores'\. Correct"
+    ):
+        read_spec(tmp_path, "cross-encoder")
+
+
+def test_logit_score_needs_its_token(tmp_path: Path) -> None:
+    _modular(tmp_path, ("1_LogitScore", LOGIT_SCORE, {}), task="text-generation")
+    with pytest.raises(ModelFormatError, match=r"1_LogitScore/config\.json: a LogitScore module needs true_token_id"):
+        read_spec(tmp_path, "cross-encoder")
+
+
+def test_task_that_is_not_that_of_the_modules_is_refused(tmp_path: Path) -> None:
+    dense = {"in_features": 8, "out_features": 1, "module_output_name": "scores"}
+    modules = (("1_Pooling", MODEL + "Pooling", MEAN), ("2_Dense", DENSE, dense))
+    _modular(tmp_path, *modules, task="sequence-classification")
+    with pytest.raises(ModelFormatError, match=r"has the transformer_task 'sequence-classification', which rankwright"):
         read_spec(tmp_path, "cross-encoder")
 
 
@@ -357,7 +416,8 @@ def test_tensors_of_dense_layers_follow_their_folder(tmp_path: Path) -> None:
         ("config.json", None, r"config\.json does not exist, so that .* is no checkpoint"),
         ("config.json", "{", r"config\.json is not JSON"),
         ("config.json", "[]", r"config\.json: expected a JSON object, got list"),
-        ("modules.json", "{", r"modules\.json: expected a JSON list"),
+        ("modules.json", "{", r"modules\.json is not JSON in UTF-8"),
+        ("modules.json", '{"a": 1}', r"modules\.json: expected a JSON list"),
         ("adapter_config.json", "{}", "holds an adapter, not a model. Merge it"),
         ("config_sentence_transformers.json", "?", r"config_sentence_transformers\.json is not JSON"),
     ],

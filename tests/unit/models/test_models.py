@@ -318,12 +318,24 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         BiEncoder(tmp_path / "nothing-here")
 
 
-def test_an_unknown_family_stops_a_model_and_names_the_known_ones(tiny: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(tiny.bi_encoder("bert"), folder)
+def _with_config(source: Path, folder: Path, **changes: Any) -> Path:
+    shutil.copytree(source, folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
-    with pytest.raises(ModelFormatError, match=r"'gpt2' is not a family.*Known families: bert, .*modernbert"):
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+def test_a_family_that_nobody_knows_is_named_with_the_way_to_trust_its_code(tiny: Any, tmp_path: Path) -> None:
+    folder = _with_config(tiny.bi_encoder("bert"), tmp_path / "model", model_type="nobodys")
+    with pytest.raises(
+        ModelFormatError, match=r"config\.json: .*transformers does not open it: .*`nobodys`.*trust_remote_code=True"
+    ):
+        BiEncoder(folder)
+
+
+def test_weights_of_another_family_are_not_taken(tiny: Any, tmp_path: Path) -> None:
+    folder = _with_config(tiny.bi_encoder("bert"), tmp_path / "model", model_type="gpt2")
+    with pytest.raises(ModelFormatError, match=r"no tensor 'h\.0\..*', which a gpt2 model needs \(\d+ are missing\)"):
         BiEncoder(folder)
 
 
