@@ -96,9 +96,10 @@ def encode_tokens(model: Any) -> Any:
 
 
 def encode_everything(model: Any) -> Any:
-    """States, embedding, ids and mask of each text."""
+    """States, embedding, ids and mask of each text alone: of several, sentence-transformers gives the padding too."""
     names = ("token_embeddings", "sentence_embedding", "input_ids", "attention_mask")
-    return [model.encode(text, output_value=None)[name] for text in FEW[1:] for name in names]
+    details = [model.encode(text, output_value=None) for text in FEW]
+    return [part[name] for part in details for name in names]
 
 
 def logits(model: Any) -> Any:

@@ -101,7 +101,12 @@ REFUSALS = (
         for module in ("CLIPModel", "WordEmbeddings", "BoW")
     ),
     *(
-        Refusal(f"a module {module}", "bi-encoder", f"module '{module}' is not one that rankwright runs", with_last(OLD + module))
+        Refusal(
+            f"a module {module}",
+            "bi-encoder",
+            f"module '{module}' is not one that rankwright runs",
+            with_last(OLD + module),
+        )
         for module in ("CNN", "LSTM", "WordWeights", "WeightedLayerPooling", "Dropout")
     ),
     Refusal(

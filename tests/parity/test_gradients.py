@@ -72,12 +72,15 @@ def test_gradients_of_a_cross_encoder_are_the_same(tiny: Any, family: str) -> No
 
 
 @pytest.mark.parametrize("family", ["deberta-v2", "albert", "qwen3"])
-def test_gradients_of_a_model_that_transformers_runs_are_the_same(tiny: Any, family: str) -> None:
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradients_of_a_model_that_transformers_runs_are_the_same(tiny: Any, family: str, checkpointed: bool) -> None:
     folder = tiny.built(build_foreign, family, config=NO_DROPOUT)
     reference = st_bi_encoder(folder).train()
     backward(reference(reference.preprocess(list(CORPUS)))["sentence_embedding"])
     ours = our_bi_encoder(folder, "torch")
     module = ours.trainable().train()
+    if checkpointed:
+        module.checkpoint_layers()
     backward(module(ours.tokenize(list(CORPUS)), 1))
     check(module.foreign, reference[0].auto_model)
 

@@ -110,3 +110,32 @@ def test_a_new_head_is_the_same_each_time_and_draws_from_no_global_generator(tin
     assert torch.equal(before, state)
     name = f"{PREFIX}classifier.weight"
     np.testing.assert_array_equal(first.checkpoint.parameters[name], again.checkpoint.parameters[name])
+
+
+def test_dropout_is_decided_by_its_seed_and_leaves_the_global_generator_alone(tiny: Any) -> None:
+    import torch
+
+    model = BiEncoder(tiny.built(build_foreign, "deberta-v2"))
+    batch, module = model.tokenize(list(CORPUS)), model.trainable()
+    resting = module.eval()(batch, 1)
+    module.train()
+    before = torch.get_rng_state()
+    first, again, other = (module(batch, seed).detach() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, again)
+    assert (first - other).abs().amax(1).min() > 1e-3
+    assert (first - resting).abs().amax(1).min() > 1e-3
+    assert torch.equal(module.eval()(batch, 3), resting)
+
+
+def test_a_recomputed_layer_drops_the_same(tiny: Any) -> None:
+    model = BiEncoder(tiny.built(build_foreign, "deberta-v2"))
+    batch, gradients = model.tokenize(list(CORPUS)), []
+    for is_checkpointed in (False, True):
+        module = model.trainable().train()
+        if is_checkpointed:
+            module.checkpoint_layers()
+        module(batch, 1)[:, 0].sum().backward()
+        assert any(getattr(part, "gradient_checkpointing", False) for part in module.modules()) == is_checkpointed
+        gradients.append(module.foreign.encoder.layer[0].output.dense.weight.grad)
+    assert_agrees(gradients[1], gradients[0], "gradient")
