@@ -58,5 +58,8 @@ class HubError(RankwrightError):
 
 def first_line(err: BaseException) -> str:
     """The first line of another library's message, as a sentence to be put into one of ours."""
-    lines = str(err).strip().splitlines() or [type(err).__name__]
-    return lines[0].rstrip(". ")[:300] + "."
+    if isinstance(err, KeyError):
+        return f"the key {err} is missing or unknown."
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()] or [type(err).__name__]
+    line = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return line.rstrip(". ")[:300] + "."

@@ -228,11 +228,12 @@ REQUIRED = ("num_layers", "hidden_size", "num_heads", "intermediate_size", "voca
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu", "swish", "tanh", "sigmoid")
 """The activations that a config may name, which both engines have."""
 
+LAYERS = whole(1, 10_000)
+
 _ACTIVATION = one_of_texts(*ACTIVATIONS)
 _EXPECTED: dict[str, Expected] = {
-    "num_layers": whole(1, 10_000),
+    "num_layers": LAYERS,
     "max_positions": whole(1, 2**20),
-    "type_vocab_size": COUNT,
     "norm_eps": POSITIVE,
     "initializer_range": POSITIVE,
     "activation": _ACTIVATION,
@@ -267,7 +268,7 @@ def architecture_from_config(config: Mapping[str, Any], place: object = "config.
     missing = [family.keys[name] for name in REQUIRED if name not in values]
     if missing:
         raise ModelFormatError(f"{place}: a {model_type} config needs {', '.join(missing)}, which it lacks.")
-    if config.get("position_embedding_type", "absolute") != "absolute":
+    if config.get("position_embedding_type") not in (None, "absolute"):
         raise ModelFormatError(
             f"{place}: position_embedding_type {config['position_embedding_type']!r} is not supported, "
             "only 'absolute' is. Convert the model, or use sentence-transformers for it."

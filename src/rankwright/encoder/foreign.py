@@ -5,8 +5,7 @@ tokens, T packed tokens, D features, N outputs.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from rankwright.encoder.families import LAYERS
 from rankwright.encoder.parameters import check_finite
 from rankwright.encoder.spec import Architecture, Foreign, LogitScore, ModelSpec
 from rankwright.errors import MissingExtraError, ModelFormatError, first_line
-from rankwright.text.tokenizer_transformers import TRUST_ADVICE
+from rankwright.json_values import SIZE, read_object
+from rankwright.text.tokenizer_transformers import TRUST_ADVICE, quietly
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,10 @@ _CLASSES = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "text-generation": "AutoModelForCausalLM",
 }
+
+_EXPECTED = {"hidden_size": SIZE, "vocab_size": SIZE, "num_hidden_layers": LAYERS, "num_attention_heads": SIZE}
+_KERNEL_KEYS = ("attn_implementation", "experts_implementation")
+_NEEDED = ("hidden_size", "vocab_size")
 
 _UNLIMITED = 1 << 30
 
@@ -53,11 +58,12 @@ def foreign_architecture(foreign: Foreign) -> Architecture:
             )
     config = _read_config(foreign)
     sizes = config.get_text_config()
-    for name in ("hidden_size", "vocab_size"):
-        if not _size(sizes, name):
+    for name, expected in _EXPECTED.items():
+        value = getattr(sizes, name, None)
+        if (name in _NEEDED or isinstance(value, int)) and not expected.fits(value):
             raise ModelFormatError(
-                f"{foreign.folder / 'config.json'}: {name} of a {config.model_type} model is "
-                f"{getattr(sizes, name, None)!r}, expected a whole number above 0. Download the model again."
+                f"{foreign.folder / 'config.json'}: {name} of its {config.model_type} model is {value!r}, expected "
+                f"{expected.words}. Correct it there, or download it again."
             )
     types = getattr(sizes, "type_vocab_size", None)
     _say_once(str(config.model_type), foreign.folder)
@@ -109,8 +115,12 @@ def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarra
                 ignore_mismatched_sizes=True,  # its error names no tensor; ours does
             )
         except Exception as err:
+            named = [
+                key for key, value in read_object(foreign.folder / "config.json").items() if [value] == [*err.args]
+            ]
+            advice = f"Correct {named[0]} in config.json." if named else "Download it again."
             raise ModelFormatError(
-                f"{foreign.folder}: transformers cannot load the model: {first_line(err)} Download it again."
+                f"{foreign.folder}: transformers cannot load the model: {first_line(err)} {advice}"
             ) from err
     head_is_new = _check_tensors(spec, model, info)
     check_finite({name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, foreign.folder)
@@ -127,12 +137,13 @@ def _check_tensors(spec: ModelSpec, model: Any, info: Mapping[str, Any]) -> bool
     """Whether transformers drew a new head; any other tensor must have come from the checkpoint."""
     foreign = _foreign(spec)
     inside = f"{model.base_model_prefix}."
-    # of a pooler only heads are made
-    lacking = {key for key in info["missing_keys"] if "pooler" not in key.split(".")}
-    mismatched = {key: shapes for key, *shapes in info["mismatched_keys"]}
     is_headed = foreign.task == "sequence-classification" and model.base_model is not model
+    mismatched = {key: shapes for key, *shapes in info["mismatched_keys"]}
     wrong = [key for key in mismatched if not (is_headed and spec.head_is_new) or key.startswith(inside)]
-    missing = sorted(key for key in lacking if not is_headed or key.startswith(inside))
+    head = {key for key in (*info["missing_keys"], *mismatched) if is_headed and not key.startswith(inside)}
+    # only heads read what a pooler gives
+    needs_pooler = is_headed and not head
+    missing = sorted(k for k in info["missing_keys"] if k not in head and (needs_pooler or not _is_pooler(k)))
     if wrong:
         stored, described = (tuple(shape) for shape in mismatched[wrong[0]])
         raise ModelFormatError(
@@ -144,25 +155,11 @@ def _check_tensors(spec: ModelSpec, model: Any, info: Mapping[str, Any]) -> bool
             f"{foreign.folder}: the checkpoint has no tensor {missing[0]!r}, which a {spec.architecture.family} model "
             f"needs ({len(missing)} are missing). Are the weights complete, and of the family that config.json names?"
         )
-    return is_headed and bool(lacking or mismatched)
+    return bool(head)
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """No progress bars and load reports of transformers: what matters in them, our own messages say."""
-    from transformers.utils import logging
-
-    output: Any = logging
-    verbosity = output.get_verbosity()
-    output.set_verbosity_error()
-    set_hook = getattr(output, "set_tqdm_hook", None)  # early versions of transformers 5 have none
-    hook = set_hook and set_hook(lambda factory, args, kwargs: output.EmptyTqdm(*args, **kwargs))
-    try:
-        yield
-    finally:
-        output.set_verbosity(verbosity)
-        if set_hook:
-            set_hook(hook)
+def _is_pooler(name: str) -> bool:
+    return "pooler" in name.split(".")
 
 
 def build_foreign(spec: ModelSpec) -> Any:
@@ -209,6 +206,7 @@ def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], starts_B1: 
     is_token_BL = columns_L >= longest - lengths_B[:, None] if pads_left else columns_L < lengths_B[:, None]
     mask_BL = torch.from_numpy(is_token_BL).to(ids["ids"].device)
     padding = getattr(model.config.get_text_config(), "pad_token_id", None) or 0
+    padding = padding if 0 <= padding < spec.architecture.vocab_size else 0  # early language models have -1
     inputs = {"input_ids": ids["ids"].new_full(mask_BL.shape, padding).masked_scatter(mask_BL, ids["ids"])}
     if spec.uses_type_ids:
         inputs["token_type_ids"] = torch.zeros_like(inputs["input_ids"]).masked_scatter(mask_BL, ids["types"])
@@ -272,23 +270,44 @@ def _read_config(foreign: Foreign, num_labels: int | None = None) -> Any:
     from transformers import AutoConfig
 
     labels = {"num_labels": num_labels} if foreign.task == "sequence-classification" and num_labels else {}
+    path = foreign.folder / "config.json"
+    elsewhere = None if foreign.trust_remote_code else _code_elsewhere(read_object(path))
+    if elsewhere is not None:
+        raise ModelFormatError(
+            f"{path}: its attn_implementation or experts_implementation is code on the Hub, {elsewhere!r}. Remove the "
+            "key; with trust_remote_code=True transformers downloads and runs the code."
+        )
     try:
         with quietly():
-            return AutoConfig.from_pretrained(
+            config = AutoConfig.from_pretrained(
                 foreign.folder, trust_remote_code=foreign.trust_remote_code, local_files_only=True, **labels
             )
+        config.return_dict = True
+        return config
     except Exception as err:
-        advice = "Download it again." if foreign.trust_remote_code else TRUST_ADVICE
+        brings_code = "auto_map" in read_object(path) and not foreign.trust_remote_code
         raise ModelFormatError(
-            f"{foreign.folder / 'config.json'}: the family is none of ours, and transformers does not open it: "
-            f"{first_line(err)} {advice}"
+            f"{path}: the family is none of ours, and transformers does not open it: {first_line(err)} "
+            f"{TRUST_ADVICE if brings_code else 'Correct the file, or download it again.'}"
         ) from err
+
+
+def _code_elsewhere(config: Any) -> str | None:
+    """A kernel of the Hub in any part of a config, which transformers would download and run without being asked."""
+    parts = [config]
+    for part in parts:  # which grows meanwhile
+        pairs = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        for key, value in pairs:
+            if str(key).removeprefix("_").startswith(_KERNEL_KEYS) and "/" in str(value):
+                return str(value)
+            parts.append(value)
+    return None
 
 
 @lru_cache(maxsize=64)
 def _say_once(family: str, folder: Path) -> None:
     logger.warning(
-        "%s is a %s model, which is none of our families: it runs through transformers, padded, on torch.",
+        "%s is a %s model, for which we have no code: it runs through transformers, padded, on torch.",
         folder,
         family,
     )

@@ -83,6 +83,15 @@ def check_finite(parameters: Mapping[str, np.ndarray], place: object) -> None:
             )
 
 
+def has_more_layers(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> bool:
+    """Whether a checkpoint has tensors of a layer that its config does not count."""
+    family = FAMILIES.get(spec.architecture.family)
+    if family is None:
+        return False
+    layer = family.names["layer"].format(i=spec.architecture.num_layers)
+    return any(f".{layer}." in f".{name}" for name in weights)
+
+
 def head_paths(spec: ModelSpec) -> set[str]:
     """Paths of the modules of the classification head that a family has; none where other modules take its place."""
     if spec.foreign is not None or spec.modules:

@@ -15,7 +15,7 @@ import numpy as np
 from rankwright.encoder.spec import Kind, ModelSpec
 from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
-from rankwright.models.checkpoint_read import MODEL_TYPES, saved_type
+from rankwright.models.checkpoint_read import kind_of, noted_type
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
 from rankwright.models.model import Model, Workers, as_tensor, ranked, to_output
@@ -109,13 +109,13 @@ class BiEncoder(Model):
         )
         name = one_of({"name": name, "model_name_or_path": model_name_or_path})
         super().__init__(name, wishes, prompts, default_prompt_name)
-        saved = saved_type(self.folder)
-        if saved != MODEL_TYPES["bi-encoder"]:
-            is_cross_encoder = saved == MODEL_TYPES["cross-encoder"]
+        noted = noted_type(self.folder)
+        other = "CrossEncoder" if kind_of(self.folder) == "cross-encoder" else noted
+        if other not in (None, "SentenceTransformer"):
+            remedy = "open it with" if other == "CrossEncoder" else "use, of sentence-transformers,"
             warnings.warn(
-                f"{self.folder} holds a {'cross-encoder' if is_cross_encoder else saved}: as a bi-encoder it gets mean "
-                "pooling, for which nobody trained it. Train it, or "
-                f"{f'open it with CrossEncoder({str(name)!r})' if is_cross_encoder else 'use sentence-transformers'}.",
+                f"{self.folder} holds a {other}: as a bi-encoder it gets mean pooling, for which nobody trained it. "
+                f"Train it, or {remedy} {other}({str(name)!r}).",
                 UntrainedWarning,
                 stacklevel=2,
             )

@@ -42,6 +42,9 @@ POOLING_KEYS = {
 INPUT_MODULES = ("Transformer", "StaticEmbedding")
 """What a model can begin with."""
 
+_LONGEST_PATH = 255
+"""Bytes that file systems allow for a name; longer ones raise errors of their own."""
+
 _ROUTERS = ("Router", "Asym")
 _FEATURES = {"bi-encoder": "sentence_embedding", "cross-encoder": "scores"}
 """What the last module gives, by kind."""
@@ -149,9 +152,11 @@ def check_sizes(folder: Path, entries: Sequence[Entry], modules: Sequence[Module
         advice = f"the {giver} before it gives {size}. Take the files of one checkpoint."
         match module:
             case Pooling():
-                noted = [read_object(path).get(key) for key in ("word_embedding_dimension", "embedding_dimension")]
-                if any(value not in (None, size) for value in noted):  # sentence-transformers computes nothing with it
-                    warnings.warn(f"{path} describes states of size {noted[0] or noted[1]}, but {advice}", stacklevel=2)
+                config = read_object(path)
+                noted = [config.get(key, size) for key in ("word_embedding_dimension", "embedding_dimension")]
+                for value in noted:
+                    if value != size:  # nothing is computed with it, neither here nor in sentence-transformers
+                        warnings.warn(f"{path} describes states of size {value!r}, but {advice}", stacklevel=2)
                 size *= len(module.modes)
             case Dense(in_features=needed) | LayerNorm(size=needed) if needed != size:
                 raise ModelFormatError(f"{path}: {entry.class_name} takes vectors of size {needed}, but {advice}")
@@ -204,7 +209,9 @@ def trusted_activation(path: Path, activation: object, *, default: str) -> str:
     if not activation:
         return default
     if not isinstance(activation, str):
-        raise ModelFormatError(f"{path}: the activation is {activation!r:.80}, expected the path of a torch.nn class.")
+        raise ModelFormatError(
+            f"{path}: the activation is {activation!r:.80}, expected the path of a torch.nn class. Correct it there."
+        )
     if not activation.startswith("torch."):
         warnings.warn(
             f"{path}: the activation {activation!r} is not torch's and is not run; {default} takes its place, as in "
@@ -235,7 +242,9 @@ def _listed(folder: Path) -> tuple[Entry, ...]:
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         if isinstance(err, ModelFormatError):
             raise
-        raise ModelFormatError(f"{path}: expected a JSON list of objects with 'path' and 'type'.") from err
+        raise ModelFormatError(
+            f"{path}: expected a JSON list of objects with 'path' and 'type'. Download the model again."
+        ) from err
     if not entries:
         raise ModelFormatError(f"{path}: expected a JSON list of modules, got none. Download the model again.")
     return entries
@@ -251,6 +260,8 @@ def _inside(file: Path, path: str) -> str:
     inside = PurePath(path)
     if inside.is_absolute() or ".." in inside.parts:
         raise ModelFormatError(f"{file}: the path {path!r} leads out of the folder. Do not trust this checkpoint.")
+    if len(path.encode()) > _LONGEST_PATH:
+        raise ModelFormatError(f"{file}: no folder has the name {path!r:.80}. Download the model again.")
     return "" if inside == PurePath() else inside.as_posix()
 
 
@@ -275,7 +286,9 @@ def _read_router(folder: Path, router: Entry) -> dict[str | None, tuple[Entry, .
     except (KeyError, AttributeError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError) as err:
         if isinstance(err, ModelFormatError):
             raise
-        raise ModelFormatError(f"{path}: expected the keys 'types', 'structure' and 'parameters' of a router.") from err
+        raise ModelFormatError(
+            f"{path}: expected the keys 'types', 'structure' and 'parameters' of a router. Download the model again."
+        ) from err
 
 
 def _by_task(

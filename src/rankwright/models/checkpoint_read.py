@@ -28,7 +28,7 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import ModelFormatError
-from rankwright.json_values import FLAG, LENGTH, OBJECT, SIZE, TEXT, TEXTS, Expected, read_object, value_of
+from rankwright.json_values import FLAG, LENGTH, OBJECT, SIZE, TEXT, TEXTS, Expected, read_object, value_of, whole
 from rankwright.models.activations import IDENTITY, SIGMOID
 from rankwright.models.checkpoint_modules import (
     Entry,
@@ -64,6 +64,16 @@ _INERT_KEYS = {
     "processor_kwargs",
 }
 """Keys of sentence_bert_config.json that we read, or that change no number."""
+
+_CONFIG_KEYS = {
+    "model_type": TEXT,
+    "architectures": TEXTS,
+    "id2label": OBJECT,
+    "num_labels": whole(1, 1_000_000),
+    "is_decoder": FLAG,
+    "auto_map": OBJECT,
+}
+"""What the keys of config.json that every family has must be like."""
 
 _UNLIMITED = (1 << 31) - 1
 """Tokens of a text in a model without positions."""
@@ -122,6 +132,11 @@ def read_spec(
     if checkpoint.is_of_kind and checkpoint.modules:
         check_sizes(folder, checkpoint.entries, checkpoint.modules, architecture)
     if kind == "bi-encoder":
+        if (spec.truncate_dim or 0) > spec.embedding_size:
+            raise ModelFormatError(
+                f"{checkpoint.settings_place}: truncate_dim is {spec.truncate_dim}, but the embeddings have only "
+                f"{spec.embedding_size} dimensions. Correct it there."
+            )
         return spec
     labels, head_is_new = _head(checkpoint, num_labels)
     activation = _activation(checkpoint, labels)
@@ -142,6 +157,13 @@ def tasks_of(folder: Path, kind: Kind) -> tuple[str | None, ...]:
     return tuple(_Checkpoint(folder, kind).routes)
 
 
+def noted_type(folder: Path) -> str | None:
+    """What sentence-transformers noted as the class of a model, such as "SentenceTransformer" or "SparseEncoder"."""
+    path = folder / "config_sentence_transformers.json"
+    noted: str | None = value_of(read_object(path), "model_type", TEXT, path)
+    return noted
+
+
 def kind_of(folder: Path) -> Kind:
     """The kind of model in a folder: what sentence-transformers noted, else what the transformers config says.
 
@@ -151,26 +173,13 @@ def kind_of(folder: Path) -> Kind:
     Returns:
         "cross-encoder" for a CrossEncoder or a sequence classification model, else "bi-encoder".
     """
-    noted = read_object(folder / "config_sentence_transformers.json").get("model_type")
+    noted = noted_type(folder)
     if noted in MODEL_TYPES.values():
         return "cross-encoder" if noted == MODEL_TYPES["cross-encoder"] else "bi-encoder"
     if (folder / "modules.json").is_file():
         return "bi-encoder"
     names = value_of(read_object(folder / "config.json"), "architectures", TEXTS, folder / "config.json", [])
     return "cross-encoder" if any(name.endswith("ForSequenceClassification") for name in names) else "bi-encoder"
-
-
-def saved_type(folder: Path) -> str:
-    """What sentence-transformers calls the model that was saved in a folder.
-
-    Args:
-        folder: a checkpoint.
-
-    Returns:
-        "SentenceTransformer", "CrossEncoder", or a kind that is none of ours, such as "SparseEncoder".
-    """
-    noted = read_object(folder / "config_sentence_transformers.json").get("model_type")
-    return str(noted or MODEL_TYPES[kind_of(folder)])
 
 
 def read_weights(folder: Path, spec: ModelSpec) -> Mapping[str, np.ndarray]:
@@ -254,17 +263,20 @@ class _Checkpoint:
     @cached_property
     def is_of_kind(self) -> bool:
         has_modules = (self.folder / "modules.json").is_file()
-        saved = read_object(self.folder / "config_sentence_transformers.json")
-        return has_modules and saved.get("model_type", "SentenceTransformer") == MODEL_TYPES[self.kind]
+        return has_modules and (noted_type(self.folder) or "SentenceTransformer") == MODEL_TYPES[self.kind]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """config_sentence_transformers.json."""
-        return read_object(self.folder / "config_sentence_transformers.json") if self.is_of_kind else {}
+        return read_object(self.settings_place) if self.is_of_kind else {}
 
     def setting(self, key: str, expected: Expected) -> Any:
         """A value of config_sentence_transformers.json, or None."""
-        return value_of(self.settings, key, expected, self.folder / "config_sentence_transformers.json")
+        return value_of(self.settings, key, expected, self.settings_place)
+
+    @property
+    def settings_place(self) -> Path:
+        return self.folder / "config_sentence_transformers.json"
 
     @property
     def input_folder(self) -> Path:
@@ -319,18 +331,24 @@ class _Checkpoint:
                 f"{self.config_place} does not exist, so that {self.folder} is no checkpoint. Expected a folder saved "
                 "by rankwright, sentence-transformers or transformers."
             )
-        return read_object(self.config_place)
+        config = read_object(self.config_place)
+        for key, expected in _CONFIG_KEYS.items():
+            value_of(config, key, expected, self.config_place)
+        if config.get("quantization_config"):
+            raise ModelFormatError(
+                f"{self.config_place}: quantization_config says that the weights are quantised. "
+                "Save the model in float32, float16 or bfloat16, without that key."
+            )
+        return config
 
     @cached_property
     def foreign(self) -> Foreign | None:
         """How transformers runs it, where the family is not ours or the user trusts the checkpoint's own code."""
         if self.input.class_name == "StaticEmbedding":
             return None
-        family = value_of(self.config, "model_type", TEXT, self.config_place)
         # a decoder of a family of ours sees only what is before a token
-        is_ours = (
-            family in FAMILIES and self.transformer_task != "text-generation" and not self.config.get("is_decoder")
-        )
+        is_ours = self.config.get("model_type") in FAMILIES and not self.config.get("is_decoder")
+        is_ours = is_ours and self.transformer_task != "text-generation"
         files = (self.config, read_object(self.input_folder / "tokenizer_config.json"))
         if is_ours and not (self.trust_remote_code and any("auto_map" in content for content in files)):
             return None
@@ -367,7 +385,7 @@ class _Checkpoint:
     @property
     def architectures(self) -> list[str]:
         """The classes of transformers that the weights were saved from."""
-        return value_of(self.config, "architectures", TEXTS, self.config_place) or []
+        return self.config.get("architectures") or []
 
     def _yes_or_no(self) -> LogitScore:
         """What sentence-transformers makes of a bare language model: the log-odds of "yes" against "no"."""
@@ -395,7 +413,7 @@ def _tokenizer_facts(checkpoint: _Checkpoint) -> TokenizerFacts:
 
 def _prompts(checkpoint: _Checkpoint) -> dict[str, str]:
     """The prompts by name; a bi-encoder always has those of queries and documents."""
-    place = checkpoint.folder / "config_sentence_transformers.json"
+    place = checkpoint.settings_place
     prompts = {"query": "", "document": ""} if checkpoint.kind == "bi-encoder" else {}
     stored = checkpoint.setting("prompts", OBJECT) or {}
     prompts |= {name: value_of(stored, name, TEXT, place, "") for name in stored}
@@ -414,7 +432,7 @@ def _activation(checkpoint: _Checkpoint, num_labels: int) -> str:
     nested = checkpoint.config.get("sentence_transformers")
     stored = checkpoint.settings.get("activation_fn")
     if stored is not None:
-        return trusted_activation(checkpoint.folder / "config_sentence_transformers.json", stored, default=default)
+        return trusted_activation(checkpoint.settings_place, stored, default=default)
     if isinstance(nested, dict) and "activation_fn" in nested:
         stored = nested["activation_fn"]
     else:
@@ -433,9 +451,8 @@ def _head(checkpoint: _Checkpoint, num_labels: int | None) -> tuple[int, bool]:
             )
         return sizes[-1], False
     claims_head = any(name.endswith("ForSequenceClassification") for name in checkpoint.architectures)
-    names = value_of(checkpoint.config, "id2label", OBJECT, checkpoint.config_place, {})
     # 2 is the default of transformers
-    stored = len(names) or value_of(checkpoint.config, "num_labels", SIZE, checkpoint.config_place, 2)
+    stored = len(checkpoint.config.get("id2label") or ()) or checkpoint.config.get("num_labels") or 2
     labels = num_labels or (stored if claims_head else 1)
     if checkpoint.foreign is not None:
         return labels, not claims_head  # transformers says more when it has read the weights

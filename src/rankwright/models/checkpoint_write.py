@@ -236,6 +236,7 @@ def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
 def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
     """config.json of each module; what is read and given is named where it is not the embedding."""
     configs, given = [], "sentence_embedding" if spec.architecture.family == STATIC else "token_embeddings"
+    size = spec.architecture.hidden_size
     for module in spec.modules:
         is_last_of_scores = spec.kind == "cross-encoder" and module is spec.modules[-1]
         reads = {"module_input_name": given}
@@ -243,7 +244,7 @@ def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
         names |= {"module_output_name": "scores"} if is_last_of_scores else {}
         match module:
             case Pooling():
-                configs.append(_pooling_config(module, spec.architecture.hidden_size))
+                configs.append(_pooling_config(module, size))
                 given = "sentence_embedding"
             case Dense():
                 residual = {"use_residual": True} if module.adds_input else {}
@@ -253,6 +254,7 @@ def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
                     "bias": module.use_bias,
                 }
                 configs.append(sizes | {"activation_function": module.activation} | residual | names)
+                size = module.out_features
             case LayerNorm():
                 configs.append({"dimension": module.size})
             case LogitScore():
@@ -262,8 +264,8 @@ def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
     return configs
 
 
-def _pooling_config(pooling: Pooling, hidden_size: int) -> dict[str, Any]:
-    config: dict[str, Any] = {"word_embedding_dimension": hidden_size}
+def _pooling_config(pooling: Pooling, size: int) -> dict[str, Any]:
+    config: dict[str, Any] = {"word_embedding_dimension": size}
     if pooling.modes != tuple(mode for mode in POOLING_MODES if mode in pooling.modes):
         # only NEW concatenates in another order, so that only NEW can read this
         return config | {"pooling_mode": list(pooling.modes), "include_prompt": pooling.include_prompt}

@@ -5,6 +5,7 @@ In: a folder or Hub name, and the user's wishes. Out: `Checkpoint`, on which bot
 
 import logging
 import threading
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rankwright.encoder.engine import Engine, make_engine
-from rankwright.encoder.parameters import check_finite, kept_tensors, match_parameters
+from rankwright.encoder.parameters import check_finite, has_more_layers, kept_tensors, match_parameters
 from rankwright.encoder.spec import STATIC, Dense, Kind, LayerNorm, ModelSpec, Pooling
 from rankwright.errors import ConfigError
 from rankwright.hub import resolve
@@ -151,6 +152,12 @@ def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
     place = folder / spec.input_path
     parameters: Mapping[str, np.ndarray] = match_parameters(spec, weights, place=place)
     check_finite(parameters, place)
+    if has_more_layers(spec, weights):
+        warnings.warn(
+            f"{place}: the weights have more layers than the {spec.architecture.num_layers} that config.json counts; "
+            "as in transformers, the others are left out. Correct config.json if they belong to the model.",
+            stacklevel=2,
+        )
     if spec.foreign is not None:
         from rankwright.encoder.foreign import read_foreign
 

@@ -87,9 +87,9 @@ class Tokenizer:
             token = int(batch.ids_T.max())
             text = int(np.searchsorted(batch.starts_B1, int(batch.ids_T.argmax()), side="right")) - 1
             raise ModelFormatError(
-                f"text {text} holds {self.backend.id_to_token(token)!r}, which was added to the tokenizer with id {token}; "
-                f"the model has only {self.num_rows} embeddings (vocab_size). Take tokenizer and weights of one checkpoint, "
-                "or leave the token out."
+                f"text {text} holds {self.backend.id_to_token(token)!r}, which was added to the tokenizer with id "
+                f"{token}, but the model has {self.num_rows} embeddings (vocab_size). Leave the token out, or take "
+                "tokenizer and weights of one checkpoint."
             )
         return batch, Truncation(len(ids_B), len(truncated), lost)
 

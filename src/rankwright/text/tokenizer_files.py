@@ -20,9 +20,15 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from rankwright.errors import ModelFormatError, first_line
-from rankwright.json_values import LENGTH, TEXTS, one_of_texts, read_object, value_of
+from rankwright.json_values import read_object, value_of
 from rankwright.text.tokenizer_facts import TokenizerFacts
-from rankwright.text.tokenizer_transformers import TRUST_ADVICE, backend_of, open_with_transformers
+from rankwright.text.tokenizer_transformers import (
+    CONFIG_KEYS,
+    about_code,
+    backend_of,
+    check_vocabulary,
+    open_with_transformers,
+)
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -75,7 +81,6 @@ def load_tokenizer(folder: Path, *, lower_case: bool = False) -> Tokenizer:
     files = _TokenizerFolder(folder)
     tokenizer = files.read_vocabulary()
     if tokenizer is None:
-        check_tokenizer_files(folder)
         tokenizer = backend_of(open_with_transformers(folder), folder)
     else:
         try:
@@ -104,7 +109,7 @@ def load_as_it_is(folder: Path) -> tuple[Tokenizer, TokenizerFacts]:
     Raises:
         ModelFormatError: no tokenizer.json, or a damaged one.
     """
-    check_tokenizer_files(folder)
+    check_vocabulary(folder)
     tokenizer: Tokenizer = _from_file(Tokenizer.from_file, folder / "tokenizer.json")
     truncation = tokenizer.truncation or {}
     tokenizer.no_truncation()
@@ -117,23 +122,6 @@ def load_as_it_is(folder: Path) -> tuple[Tokenizer, TokenizerFacts]:
         special_tokens={},
     )
     return tokenizer, facts
-
-
-def check_tokenizer_files(folder: Path) -> None:
-    """Looks for a tokenizer.
-
-    Args:
-        folder: the transformer's folder.
-
-    Raises:
-        ModelFormatError: there is none.
-    """
-    present = [name for name in TOKENIZER_FILES if (folder / name).is_file() and not name.endswith("_config.json")]
-    if not present:
-        raise ModelFormatError(
-            f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.txt, or vocab.json and merges.txt. "
-            "Save it there with save_pretrained of its tokenizer."
-        )
 
 
 def read_tokenizer_facts(folder: Path) -> TokenizerFacts:
@@ -149,18 +137,15 @@ def read_tokenizer_facts(folder: Path) -> TokenizerFacts:
         ModelFormatError: a file that is not JSON.
     """
     files = _TokenizerFolder(folder)
-    place = folder / "tokenizer_config.json"
-    length = value_of(files.settings, "model_max_length", LENGTH, place) or value_of(
-        files.settings, "max_len", LENGTH, place
-    )
-    names = value_of(files.settings, "model_input_names", TEXTS, place)
+    length = files.settings.get("model_max_length") or files.settings.get("max_len")
+    names = files.settings.get("model_input_names")
     known = _CLASSES.get(files.class_name)
     return TokenizerFacts(
         class_name=files.class_name,
         # transformers writes 1e30 where there is no limit
         model_max_length=None if length is None or length > 10**9 else int(length),
         uses_type_ids="token_type_ids" in names if names else bool(known and known.uses_type_ids),
-        truncation_side=value_of(files.settings, "truncation_side", one_of_texts("left", "right"), place, "right"),
+        truncation_side=files.settings.get("truncation_side") or "right",
         special_tokens=files.named,
     )
 
@@ -183,9 +168,11 @@ class _TokenizerFolder:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """tokenizer_config.json, with special_tokens_map.json over it where the former lists no added tokens."""
-        return (
-            self.config if "added_tokens_decoder" in self.config else self.config | self.read("special_tokens_map.json")
-        )
+        has_tokens = "added_tokens_decoder" in self.config
+        settings = self.config if has_tokens else self.config | self.read("special_tokens_map.json")
+        for key, expected in CONFIG_KEYS.items():
+            value_of(settings, key, expected, self.folder / "tokenizer_config.json")
+        return settings
 
     @cached_property
     def class_name(self) -> str:
@@ -193,7 +180,7 @@ class _TokenizerFolder:
         model = self.read("config.json")
         if model.get("model_type") == "modernbert":
             return _AS_IT_IS
-        declared = self.config.get("tokenizer_class") or model.get("tokenizer_class")
+        declared = self.settings.get("tokenizer_class") or model.get("tokenizer_class")
         name = declared or _REGISTERED.get(str(model.get("model_type")), _AS_IT_IS)
         return str(name).removesuffix("Fast")
 
@@ -213,11 +200,9 @@ class _TokenizerFolder:
 
     def read_vocabulary(self) -> Tokenizer | None:
         """The tokenizer of tokenizer.json or of the vocabulary files; None where only transformers can make it."""
-        if "auto_map" in self.config and self.class_name not in (*_CLASSES, *_GENERIC):
-            raise ModelFormatError(
-                f"{self.folder / 'tokenizer_config.json'}: its tokenizer {self.class_name!r} is code that the "
-                f"checkpoint brings. {TRUST_ADVICE}"
-            )
+        declared = self.settings.get("tokenizer_class") or self.class_name
+        if "auto_map" in self.config and declared.removesuffix("Fast") not in (*_CLASSES, *_GENERIC):
+            raise ModelFormatError(about_code(self.folder, declared))
         if (self.folder / "tokenizer.json").is_file():
             backend: Tokenizer = _from_file(Tokenizer.from_file, self.folder / "tokenizer.json")
             return backend
@@ -232,9 +217,22 @@ class _TokenizerFolder:
         known = _CLASSES.get(self.class_name)
         if known:
             known.build(tokenizer, self.settings, self.named)
+            self._check_ends(tokenizer, known.ends)
         self.add_tokens(tokenizer)
         if known:
             tokenizer.post_processor = known.template(tokenizer, self.settings, self.named)
+
+    def _check_ends(self, tokenizer: Tokenizer, roles: tuple[str, ...]) -> None:
+        """Raises where no file knows an id of a token that texts begin or end with: one given now would be wrong."""
+        listed = self.settings.get("added_tokens_decoder") or {}
+        known = {_text(token) for token in listed.values()} | set(self.read("added_tokens.json"))
+        for role in roles:
+            token = self.named.get(role)
+            if not token or (tokenizer.token_to_id(token) is None and token not in known):
+                raise ModelFormatError(
+                    f"{self.folder}: the vocabulary of its tokenizer has no {role} {token!r}, with which texts begin "
+                    "or end. Download the tokenizer again, or correct the token's name in tokenizer_config.json."
+                )
 
     def add_tokens(self, tokenizer: Tokenizer) -> None:
         """Adds the tokens that the files list beside the vocabulary, in the order of transformers 5."""
@@ -350,8 +348,9 @@ def _unigram_template(tokenizer: Tokenizer, settings: _Settings, named: _Named) 
 class _TokenizerClass:
     """How transformers 5 builds a tokenizer of one class from its vocabulary.
 
-    `vocabulary` names the files that `read_model` takes where there is no tokenizer.json; `mask_takes_space` says that
-    a mask token which no file describes takes the space before it.
+    `ends` are the roles of the tokens that texts begin and end with; `vocabulary` names the files that `read_model`
+    takes where there is no tokenizer.json; `mask_takes_space` says that a mask token which no file describes takes the
+    space before it.
     """
 
     special_tokens: Mapping[str, str]
@@ -359,6 +358,7 @@ class _TokenizerClass:
     template: Callable[[Tokenizer, _Settings, _Named], processors.PostProcessor]
     uses_type_ids: bool = False
     mask_takes_space: bool = False
+    ends: tuple[str, ...] = ("cls_token", "sep_token")
     vocabulary: tuple[str, ...] = ()
     read_model: Callable[..., models.Model] = field(default=models.WordPiece.from_file)
 
@@ -380,7 +380,7 @@ _ANGLES = {
     "mask_token": "<mask>",
 }
 _BERT = _TokenizerClass(_BRACKETS, _build_wordpiece, _bert_template, uses_type_ids=True, vocabulary=("vocab.txt",))
-_UNIGRAM = _TokenizerClass(_ANGLES, _build_unigram, _unigram_template)
+_UNIGRAM = _TokenizerClass(_ANGLES, _build_unigram, _unigram_template, ends=("bos_token", "eos_token"))
 _CLASSES: dict[str, _TokenizerClass] = {
     "BertTokenizer": _BERT,
     "CamembertTokenizer": _UNIGRAM,

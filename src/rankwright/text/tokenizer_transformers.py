@@ -3,13 +3,14 @@
 In: a folder. Out: the `tokenizers.Tokenizer` inside a tokenizer of transformers, and what renders its chat template.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rankwright.errors import MissingExtraError, ModelFormatError, first_line
-from rankwright.json_values import read_object
+from rankwright.json_values import LENGTH, OBJECT, TEXT, TEXTS, Expected, one_of_texts, read_object, value_of
 from rankwright.text.tokenizer_facts import TokenizerFacts
 
 if TYPE_CHECKING:
@@ -18,8 +19,29 @@ if TYPE_CHECKING:
 CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 """Files that may hold a chat template beside the tokenizer's own."""
 
-TRUST_ADVICE = (
-    "If the checkpoint brings its own code and you trust it, pass trust_remote_code=True: transformers then runs it."
+TRUST_ADVICE = "If you trust the code in its folder, pass trust_remote_code=True: transformers then runs it."
+
+JSON_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+CONFIG_KEYS: dict[str, Expected] = {
+    "tokenizer_class": TEXT,
+    "model_max_length": LENGTH,
+    "max_len": LENGTH,
+    "model_input_names": TEXTS,
+    "truncation_side": one_of_texts("left", "right"),
+    "added_tokens_decoder": OBJECT,
+}
+"""What the keys of tokenizer_config.json must be like."""
+
+_VOCABULARIES = (
+    "tokenizer.json",
+    "*vocab*.txt",
+    "*vocab*.json",
+    "*.model",
+    "*.spm",
+    "*.bpe*",
+    "*.tiktoken",
+    "tekken.json",
 )
 
 PAIR_ROLES = ("query", "document")
@@ -43,6 +65,7 @@ def open_with_transformers(folder: Path, *, trust_remote_code: bool = False) -> 
         MissingExtraError: transformers, or what it needs for SentencePiece files, is not installed.
         ModelFormatError: transformers cannot open it.
     """
+    config = _checked_config(folder, trust_remote_code=trust_remote_code)
     needs_conversion = any(folder.glob("*.model")) and not (folder / "tokenizer.json").is_file()
     for package in ("transformers", *(("sentencepiece", "google.protobuf") if needs_conversion else ())):
         try:
@@ -52,12 +75,79 @@ def open_with_transformers(folder: Path, *, trust_remote_code: bool = False) -> 
             purpose = f"The tokenizer of {folder}, which {reason},"
             raise MissingExtraError(purpose, "train", package.removeprefix("google.")) from err
     from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
+    name = config.get("tokenizer_class")
+    brings_code = "auto_map" in config and not trust_remote_code
+    if brings_code and name and tokenizer_class_from_name(name) is None:
+        raise ModelFormatError(about_code(folder, name))
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+        with quietly():
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as err:
-        advice = "Download it again." if trust_remote_code else TRUST_ADVICE
+        for file in JSON_FILES:
+            read_object(folder / file)  # names the one that is damaged
+        advice = TRUST_ADVICE if brings_code else "Download it again."
         raise ModelFormatError(f"{folder}: transformers cannot open the tokenizer: {first_line(err)} {advice}") from err
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No progress bars and load reports of transformers: what matters in them, our own messages say."""
+    from transformers.utils import logging
+
+    output: Any = logging
+    verbosity = output.get_verbosity()
+    output.set_verbosity_error()
+    set_hook = getattr(output, "set_tqdm_hook", None)  # early versions of transformers 5 have none
+    hook = set_hook and set_hook(lambda factory, args, kwargs: output.EmptyTqdm(*args, **kwargs))
+    try:
+        yield
+    finally:
+        output.set_verbosity(verbosity)
+        if set_hook:
+            set_hook(hook)
+
+
+def about_code(folder: Path, name: str) -> str:
+    """What to say of a tokenizer whose class the checkpoint brings.
+
+    Args:
+        folder: the transformer's folder.
+        name: the class.
+
+    Returns:
+        The message of an error.
+    """
+    path = folder / "tokenizer_config.json"
+    return f"{path}: its tokenizer_class {name!r} is code that the checkpoint brings. {TRUST_ADVICE}"
+
+
+def check_vocabulary(folder: Path) -> None:
+    """Looks for a vocabulary: without one transformers makes a tokenizer that knows no word, and says nothing.
+
+    Args:
+        folder: the transformer's folder.
+
+    Raises:
+        ModelFormatError: there is none.
+    """
+    if not any(path.is_file() for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+        raise ModelFormatError(
+            f"{folder} holds no tokenizer: expected tokenizer.json, or vocab.txt, or vocab.json and merges.txt. "
+            "Save it there with save_pretrained of its tokenizer."
+        )
+
+
+def _checked_config(folder: Path, *, trust_remote_code: bool) -> dict[str, Any]:
+    """What tokenizer_config.json says, with the values checked that transformers takes unseen."""
+    if not trust_remote_code:  # code may read files of any name
+        check_vocabulary(folder)
+    path = folder / "tokenizer_config.json"
+    config = read_object(path)
+    for key, expected in CONFIG_KEYS.items():
+        value_of(config, key, expected, path)
+    return config
 
 
 def backend_of(tokenizer: Any, folder: Path) -> "tokenizers.Tokenizer":

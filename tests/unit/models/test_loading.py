@@ -69,7 +69,7 @@ def test_a_model_of_another_kind_is_said_to_be_untrained(tiny: Any, tmp_path: Pa
     shutil.copytree(tiny.bi_encoder("bert", pooling=("cls",)), folder)
     (folder / "config_sentence_transformers.json").write_text(json.dumps({"model_type": saved}))
     with pytest.warns(
-        UntrainedWarning, match=f"holds a {saved}: as a bi-encoder it gets mean pooling.*use sentence-tr"
+        UntrainedWarning, match=f"holds a {saved}: as a bi-encoder it gets mean pooling.*use, of sentence-tr"
     ):
         model = BiEncoder(folder)
     assert str(model.spec.modules[0]).startswith("Pooling(modes=('mean',)")
