@@ -6,7 +6,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/.installed
 SOURCES := src tests bench
 
-.PHONY: help setup test demo check format lint types layers docstrings spelling sizes duplicates bench golden clean
+.PHONY: help setup test demo check format lint types layers docstrings spelling sizes duplicates bench golden compatibility clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,9 @@ $(BENCH_STAMP): bench/constraints.txt
 
 golden: $(STAMP)  ## rewrite tests/golden/ from what the code does now; say in the change why
 	GOLDEN=write $(BIN)/python -m pytest -m golden
+
+compatibility: $(STAMP)  ## write the tables of docs/compatibility.md from what the conformance suite measures
+	COMPATIBILITY=write $(BIN)/python -m pytest tests/parity/test_conformance.py
 
 clean:  ## remove environments and caches; never runs/ or demo/
 	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.curves import CURVES, run_curve
 from bench.inputs import write_inputs
 from bench.machine import machine, versions
-from bench.rows import OPENVINO_PYTHON, PYTHON, ROWS, run_row
+from bench.measuring import PYTHON, run_row
+from bench.rows import OPENVINO_PYTHON, ROWS
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -35,11 +37,14 @@ def main() -> None:
     if OPENVINO_PYTHON.is_file():
         report["versions"]["openvino backend"] = versions(OPENVINO_PYTHON)
     with tempfile.TemporaryDirectory() as folder:
-        write_inputs(Path(folder))
+        write_inputs(Path(folder), names)
         for row in ROWS:
             if row.name in names:
                 report["rows"].append(run_row(row, Path(folder)))
                 show(report["rows"][-1])
+
+        if not arguments.rows:
+            report["curves"] = [run_curve(name, Path(folder), python=PYTHON) for name in CURVES]
 
     path = arguments.out or RESULTS / f"{started:%Y%m%dT%H%M%SZ}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +60,8 @@ def show(row: dict[str, Any]) -> None:
         print(f"  {entry['name']:<24}{value['median']:>9.4g}   ({value['min']:.4g} to {value['max']:.4g})")
     for ratio in row["ratios"]:
         print(f"  {ratio['ours']} over {ratio['peer']}: {ratio['ratio']['median']:.3g}x")
-    for name in row["skipped"]:
-        print(f"  {name}: not measured, .venv-bench is not there (`make bench` makes it)", file=sys.stderr)
+    for skipped in row["skipped"]:
+        print(f"  {skipped['name']}: not measured, {skipped['reason']}", file=sys.stderr)
 
 
 if __name__ == "__main__":

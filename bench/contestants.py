@@ -7,44 +7,54 @@ for not every environment has all of them.
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from bench.gate import Gate
-from bench.inputs import Inputs, read_inputs
+from bench.curves import CURVES
+from bench.families import NAMES, STATIC
+from bench.gate import Gate, repeat
+from bench.inputs import NUM_FEW, Inputs, read_inputs
+from bench.retrieval import numpy_search, our_evaluate, our_search, peer_evaluate, peer_search, torch_search
+
+Texts = Callable[[Inputs], list[str]]
+Pairs = Callable[[Inputs], list[list[tuple[str, str]]]]
 
 MAX_LENGTH = 512
 LEARNING_RATE = 5e-5
+CURVE_TEXTS = 32
+MATRYOSHKA_DIMS = (384, 256, 128, 64, 32)
 MAX_STEPS = 1000
 """More steps than the gate will ever open for."""
 
 
-def repeat(gate: Gate, work: Callable[[], object]) -> None:
-    """Do the work once to warm up, then once whenever the gate opens."""
-    result = work()
-    while gate(result):
-        result = work()
-
-
-def peer_encode(gate: Gate, inputs: Inputs, *, backend: str = "torch", dtype: str | None = None) -> None:
-    """sentence-transformers, one call over all documents."""
+def peer_encode(
+    gate: Gate, inputs: Inputs, *, texts: Texts, model: str = "", backend: str = "torch", dtype: str | None = None
+) -> None:
+    """sentence-transformers, one call over all texts; a bi-encoder of `inputs` if `model` names no family."""
     from sentence_transformers import SentenceTransformer
 
     model_kwargs = {"torch_dtype": dtype} if dtype else {}
-    model = SentenceTransformer(inputs.bi_encoder, device="cpu", backend=backend, model_kwargs=model_kwargs)
-    repeat(gate, lambda: model.encode(inputs.documents))
+    folder = str(Path(inputs.families, model)) if model else inputs.bi_encoder
+    encoder = SentenceTransformer(folder, device="cpu", backend=backend, model_kwargs=model_kwargs)
+    repeat(gate, lambda: encoder.encode(texts(inputs)))
 
 
-def our_encode(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
-    """Rankwright, one call over all documents."""
+def our_encode(
+    gate: Gate, inputs: Inputs, *, texts: Texts, model: str = "", engine: str = "auto", dtype: str = "auto"
+) -> None:
+    """Rankwright, one call over all texts."""
     from rankwright import BiEncoder
 
-    model = BiEncoder(inputs.bi_encoder, dtype=dtype)
-    repeat(gate, lambda: model.encode(inputs.documents))
+    folder = str(Path(inputs.families, model)) if model else inputs.bi_encoder
+    encoder = BiEncoder(folder, engine=engine, dtype=dtype)
+    repeat(gate, lambda: encoder.encode(texts(inputs)))
 
 
-def peer_rerank(gate: Gate, inputs: Inputs, *, backend: str = "torch", dtype: str | None = None) -> None:
+def peer_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs, backend: str = "torch", dtype: str | None = None) -> None:
     """sentence-transformers, one call a query."""
     from sentence_transformers import CrossEncoder
 
@@ -52,28 +62,61 @@ def peer_rerank(gate: Gate, inputs: Inputs, *, backend: str = "torch", dtype: st
     model = CrossEncoder(
         inputs.cross_encoder, device="cpu", backend=backend, max_length=MAX_LENGTH, model_kwargs=model_kwargs
     )
-    repeat(gate, lambda: [model.predict(pairs) for pairs in candidate_pairs(inputs)])
+    repeat(gate, lambda: [model.predict(listed) for listed in pairs(inputs)])
 
 
-def our_rerank(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
+def our_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs, dtype: str = "auto") -> None:
     """Rankwright, one call a query."""
     from rankwright import CrossEncoder
 
     model = CrossEncoder(inputs.cross_encoder, max_length=MAX_LENGTH, dtype=dtype)
-    repeat(gate, lambda: [model.predict(pairs) for pairs in candidate_pairs(inputs)])
+    repeat(gate, lambda: [model.predict(listed) for listed in pairs(inputs)])
 
 
-def candidate_pairs(inputs: Inputs) -> list[list[tuple[str, str]]]:
+def all_pairs(inputs: Inputs) -> list[list[tuple[str, str]]]:
     """Each query with each candidate."""
     return [[(query, document) for document in inputs.candidates] for query in inputs.queries]
 
 
-def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool) -> None:
-    """sentence-transformers' trainer; the gate is between its steps, the first of which warms up."""
+def few_pairs(inputs: Inputs) -> list[list[tuple[str, str]]]:
+    """The first query with the first few candidates."""
+    return [pairs[:NUM_FEW] for pairs in all_pairs(inputs)[:1]]
+
+
+def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool = False) -> None:
+    """sentence-transformers' cross-encoder trainer, with binary cross-entropy."""
     from datasets import Dataset
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
+
+    columns = zip(*inputs.pairs, strict=True)
+    dataset = Dataset.from_dict(dict(zip(("query", "document", "label"), map(list, columns), strict=True)))
+    model = CrossEncoder(inputs.cross_encoder, num_labels=1, max_length=MAX_LENGTH, device="cpu")
+    train_peer(
+        gate, CrossEncoderTrainer, CrossEncoderTrainingArguments, model, dataset, BinaryCrossEntropyLoss(model), bf16
+    )
+
+
+def peer_train_bi(gate: Gate, inputs: Inputs, *, bf16: bool = False) -> None:
+    """sentence-transformers' bi-encoder trainer, with Matryoshka over multiple negatives ranking."""
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
+
+    queries, documents, _ = zip(*inputs.pairs, strict=True)
+    dataset = Dataset.from_dict({"anchor": list(queries), "positive": list(documents)})
+    model = SentenceTransformer(inputs.bi_encoder, device="cpu")
+    loss = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model), list(MATRYOSHKA_DIMS))
+    train_peer(gate, SentenceTransformerTrainer, SentenceTransformerTrainingArguments, model, dataset, loss, bf16)
+
+
+def train_peer(gate: Gate, trainer: Any, arguments: Any, model: Any, dataset: Any, loss: Any, bf16: bool) -> None:
+    """A trainer of the peer; the gate is between its steps, the first of which warms up."""
     from transformers import TrainerCallback
 
     class Steps(TrainerCallback):
@@ -83,13 +126,10 @@ def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool) -> None:
             if not gate():
                 raise SystemExit
 
-    columns = zip(*inputs.pairs, strict=True)
-    dataset = Dataset.from_dict(dict(zip(("query", "document", "label"), map(list, columns), strict=True)))
-    model = CrossEncoder(inputs.cross_encoder, num_labels=1, max_length=MAX_LENGTH, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
-        args = CrossEncoderTrainingArguments(
+        args = arguments(
             output_dir=folder,
-            per_device_train_batch_size=len(inputs.pairs),
+            per_device_train_batch_size=len(dataset),
             learning_rate=LEARNING_RATE,
             max_steps=MAX_STEPS,
             bf16=bf16,
@@ -98,12 +138,25 @@ def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool) -> None:
             report_to="none",
             disable_tqdm=True,
         )
-        loss = BinaryCrossEntropyLoss(model)
-        CrossEncoderTrainer(model=model, args=args, train_dataset=dataset, loss=loss, callbacks=[Steps()]).train()
+        trainer(model=model, args=args, train_dataset=dataset, loss=loss, callbacks=[Steps()]).train()
 
 
-def our_train(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
-    """Rankwright's run, as `rankwright train` does it; the gate is where a step is logged, the first warms up."""
+def our_train(gate: Gate, inputs: Inputs, *, dtype: str = "auto") -> None:
+    """Rankwright's run of a cross-encoder, as `rankwright train` does it."""
+    rows = [dict(zip(("query", "document", "label"), pair, strict=True)) for pair in inputs.pairs]
+    flags = {"kind": "cross-encoder", "model.base": inputs.cross_encoder, "model.max_length": MAX_LENGTH}
+    train_ours(gate, rows, {**flags, "training.dtype": dtype})
+
+
+def our_train_bi(gate: Gate, inputs: Inputs, *, dtype: str = "auto") -> None:
+    """Rankwright's run of a Matryoshka bi-encoder."""
+    rows = [{"query": query, "positive": document} for query, document, _ in inputs.pairs]
+    flags = {"kind": "bi-encoder", "model.base": inputs.bi_encoder, "loss.matryoshka_dims": list(MATRYOSHKA_DIMS)}
+    train_ours(gate, rows, {**flags, "training.dtype": dtype})
+
+
+def train_ours(gate: Gate, rows: list[dict[str, Any]], flags: dict[str, Any]) -> None:
+    """A run of ours; the gate is where a step is logged, the first of which warms up."""
     from rankwright.config import read_config
     from rankwright.workflow.runs import Watch, run_config
 
@@ -112,20 +165,15 @@ def our_train(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
             raise SystemExit
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, pairs in (("train", inputs.pairs), ("eval", inputs.pairs[:4])):
-            rows = [dict(zip(("query", "document", "label"), pair, strict=True)) for pair in pairs]
-            Path(folder, f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-        flags = {
-            "kind": "cross-encoder",
+        for name, part in (("train", rows), ("eval", rows[:4])):
+            Path(folder, f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)), encoding="utf-8")
+        flags |= {
             "out": f"{folder}/run",
-            "model.base": inputs.cross_encoder,
-            "model.max_length": MAX_LENGTH,
             "data.train": f"{folder}/train.jsonl",
             "data.eval": f"{folder}/eval.jsonl",
-            "training.per_device_train_batch_size": len(inputs.pairs),
+            "training.per_device_train_batch_size": len(rows),
             "training.learning_rate": LEARNING_RATE,
             "training.max_steps": MAX_STEPS,
-            "training.dtype": dtype,
             "training.eval_strategy": "no",
             "training.save_strategy": "no",
             "training.load_best_model_at_end": False,
@@ -133,22 +181,83 @@ def our_train(gate: Gate, inputs: Inputs, *, dtype: str) -> None:
         run_config(read_config(None, flags=flags), watch=Watch(log=log))
 
 
-CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
-    "peer-encode": peer_encode,
-    "peer-encode-bf16": partial(peer_encode, dtype="bfloat16"),
-    "peer-encode-openvino": partial(peer_encode, backend="openvino"),
-    "our-encode": partial(our_encode, dtype="auto"),
-    "our-encode-float32": partial(our_encode, dtype="float32"),
-    "peer-rerank": peer_rerank,
-    "peer-rerank-bf16": partial(peer_rerank, dtype="bfloat16"),
-    "peer-rerank-openvino": partial(peer_rerank, backend="openvino"),
-    "our-rerank": partial(our_rerank, dtype="auto"),
-    "our-rerank-float32": partial(our_rerank, dtype="float32"),
-    "peer-train": partial(peer_train, bf16=False),
-    "peer-train-bf16": partial(peer_train, bf16=True),
-    "our-train": partial(our_train, dtype="auto"),
-    "our-train-float32": partial(our_train, dtype="float32"),
+INFERENCE: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "encode": (peer_encode, our_encode, {"texts": lambda inputs: inputs.documents}),
+    "query": (peer_encode, our_encode, {"texts": lambda inputs: inputs.queries[:1]}),
+    "rerank": (peer_rerank, our_rerank, {"pairs": all_pairs}),
+    "rerank-few": (peer_rerank, our_rerank, {"pairs": few_pairs}),
 }
+"""Row -> the peer's and our function, and their work."""
+
+
+def curve(gate: Gate, inputs: Inputs, *, name: str, library: str) -> None:
+    """One library at every size of a curve, one after the other; the result has a value for each size."""
+    module = import_module(library)
+    cross_encoder, bi_encoder = "CrossEncoder", "BiEncoder" if library == "rankwright" else "SentenceTransformer"
+    kind, folder = (cross_encoder, inputs.cross_encoder) if name == "candidates" else (bi_encoder, inputs.bi_encoder)
+    model = getattr(module, kind)(folder, device="cpu")
+    long = [" ".join(inputs.documents[i : i + 8]) for i in range(CURVE_TEXTS)]
+
+    def value(size: int) -> float:
+        if name == "length":
+            model.max_seq_length = size
+            return size * len(long) / seconds(lambda: model.encode(long))
+        if name == "batch":
+            model.max_seq_length = 128
+            return len(long) / seconds(lambda: model.encode(long, batch_size=size))
+        pairs = all_pairs(inputs)[0][:size]
+        return seconds(lambda: model.predict(pairs))
+
+    repeat(gate, lambda: [value(size) for size in CURVES[name].sizes])
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long the work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
+    "peer-train": peer_train,
+    "peer-train-bf16": partial(peer_train, bf16=True),
+    "our-train": our_train,
+    "our-train-float32": partial(our_train, dtype="float32"),
+    "peer-train-bi": peer_train_bi,
+    "peer-train-bi-bf16": partial(peer_train_bi, bf16=True),
+    "our-train-bi": our_train_bi,
+    "our-train-bi-float32": partial(our_train_bi, dtype="float32"),
+    "peer-evaluate": peer_evaluate,
+    "peer-evaluate-chunks": partial(peer_evaluate, chunk=10_000),
+    "peer-evaluate-bf16": partial(peer_evaluate, dtype="bfloat16"),
+    "our-evaluate": our_evaluate,
+    "peer-search": peer_search,
+    "peer-search-dot": partial(peer_search, score_function="dot_score"),
+    "torch-search": torch_search,
+    "numpy-search": numpy_search,
+    "our-search-float16": partial(our_search, storage="float16"),
+    "our-search-int8": partial(our_search, storage="int8"),
+    "our-search": partial(our_search, storage="float32"),
+}
+for row, (peer, ours, work) in INFERENCE.items():
+    CONTESTANTS |= {
+        f"peer-{row}": partial(peer, **work),
+        f"peer-{row}-bf16": partial(peer, dtype="bfloat16", **work),
+        f"peer-{row}-openvino": partial(peer, backend="openvino", **work),
+        f"our-{row}": partial(ours, **work),
+        f"our-{row}-float32": partial(ours, dtype="float32", **work),
+    }
+for family in NAMES:
+    count = None if family == STATIC else NUM_FEW
+    few = {"texts": lambda inputs, count=count: inputs.documents[:count], "model": family}
+    CONTESTANTS |= {
+        f"peer-family-{family}": partial(peer_encode, **few),
+        f"openvino-family-{family}": partial(our_encode, engine="openvino", **few),
+        f"torch-family-{family}": partial(our_encode, engine="torch", **few),
+    }
+for name in CURVES:
+    for side, library in (("our", "rankwright"), ("peer", "sentence_transformers")):
+        CONTESTANTS[f"{side}-curve-{name}"] = partial(curve, name=name, library=library)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -28,6 +29,14 @@ QUIET = {
     "PYTHONWARNINGS": "ignore",
 }
 """No network and no chatter; nothing here changes what is computed."""
+
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Set where an old OpenBLAS would fail; they slow the one that numpy brings, and users do not have them."""
+
+
+def environment() -> dict[str, str]:
+    """The environment of every contestant."""
+    return {name: value for name, value in os.environ.items() if name not in UNSET} | QUIET
 
 
 class Gate:
@@ -50,6 +59,13 @@ class Gate:
         return is_open
 
 
+def repeat(gate: Gate, work: Callable[[], object]) -> None:
+    """Do the work once to warm up, then once whenever the gate opens."""
+    result = work()
+    while gate(result):
+        result = work()
+
+
 class Contestant:
     """The parent's side: a process that has loaded its model, warmed up, and waits at the gate."""
 
@@ -60,7 +76,7 @@ class Contestant:
         self._process = subprocess.Popen(
             [python, "-m", "bench.contestants", name, inputs, result_path],
             cwd=ROOT,
-            env={**os.environ, **QUIET},
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

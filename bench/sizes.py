@@ -16,7 +16,7 @@ def installed_megabytes(name: str) -> float:
     """Size of the distribution and of all that it requires without extras.
 
     Args:
-        name: an installed distribution.
+        name: an installed distribution, with extras if they count.
 
     Returns:
         Megabytes (10^6 bytes).
@@ -28,7 +28,8 @@ def installed_megabytes(name: str) -> float:
 def closure(name: str) -> set[str]:
     """The distribution's name and those of all that it needs, directly or not, with the extras asked for."""
     seen: set[tuple[str, str]] = set()
-    waiting = [(canonicalize_name(name), "")]
+    asked = Requirement(name)
+    waiting = [(canonicalize_name(asked.name), extra) for extra in ("", *asked.extras)]
     while waiting:
         current = waiting.pop()
         if current in seen:

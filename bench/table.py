@@ -1,83 +1,184 @@
-"""`python -m bench.table [RESULT.json]`: write the README's table, each row from the newest result that holds it."""
+"""`python -m bench.table`: write the README's table and docs/performance.md from all results, a machine at a time.
+
+In: bench/results/*.json. Out: tables, and the plots of `bench/plots.py`.
+"""
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.gate import ROOT
+from bench.plots import write_plots
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-HEAD = (
-    "Work",
-    "rankwright",
-    "to the peer's best setting",
-    "to the peer as it comes",
-    "peer's best setting",
-    "peer as it comes",
-)
+SPEED_BEGIN, SPEED_END = "<!-- speed: begin -->", "<!-- speed: end -->"
+FAMILY = "family-"
+"""What the names of the rows about one family start with."""
+
+PAGE = "docs/performance.md"
+COMPATIBILITY = "docs/compatibility.md"
 
 
 def main() -> None:
-    """Read the result, replace what stands between the markers."""
-    paths = [Path(argument) for argument in sys.argv[1:]] or sorted((ROOT / "bench" / "results").glob("*.json"))
-    report = newest_rows([json.loads(path.read_text(encoding="utf-8")) for path in paths])
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(between_markers(text, table_of(report)), encoding="utf-8")
-    print(f"README.md: table written from {', '.join(path.name for path in paths)}", file=sys.stderr)
+    """Read the results, write README and page."""
+    paths = sorted((ROOT / "bench" / "results").glob("*.json"))
+    machines = by_machine([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+    replace(ROOT / "README.md", (BEGIN, END), short_table(machines))
+    (ROOT / PAGE).parent.mkdir(exist_ok=True)
+    (ROOT / PAGE).write_text(performance_page(machines), encoding="utf-8")
+    if (ROOT / COMPATIBILITY).is_file():
+        replace(ROOT / COMPATIBILITY, (SPEED_BEGIN, SPEED_END), family_tables(machines))
+    print(f"README.md, {PAGE}: written from {', '.join(path.name for path in paths)}", file=sys.stderr)
 
 
-def newest_rows(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """The newest report, with the rows that it lacks from older ones of the same machine."""
-    *older, newest = reports
-    rows = {row["row"]: row for report in older if report["machine"] == newest["machine"] for row in report["rows"]}
-    return newest | {"rows": list((rows | {row["row"]: row for row in newest["rows"]}).values())}
+def by_machine(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One report for each machine, the newest first, with the rows that it lacks from older ones of that machine."""
+    merged: dict[str, dict[str, Any]] = {}
+    for report in sorted(reports, key=lambda report: report["started"]):
+        key = json.dumps(report["machine"], sort_keys=True)
+        rows = {row["row"]: row | {"started": report["started"]} for row in report["rows"]}
+        curves = {curve["curve"]: curve for curve in report.get("curves", ())}
+        before = merged.pop(key, None)
+        if before is not None:
+            rows = {row["row"]: row for row in before["rows"]} | rows
+            curves = {curve["curve"]: curve for curve in before["curves"]} | curves
+        merged[key] = report | {"rows": list(rows.values()), "curves": list(curves.values())}
+    return list(reversed(merged.values()))
 
 
-def between_markers(text: str, table: str) -> str:
+def replace(path: Path, markers: tuple[str, str], text: str) -> None:
+    """Put the text between two markers of a file."""
+    path.write_text(between_markers(path.read_text(encoding="utf-8"), text, markers), encoding="utf-8")
+
+
+def between_markers(text: str, table: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """The text with the table between its markers.
 
     Raises:
         ValueError: a marker is missing.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(markers[0])
+    _, end, after = rest.partition(markers[1])
     if not begin or not end:
-        raise ValueError(f"README.md must hold {BEGIN!r} and {END!r}, in this order.")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+        raise ValueError(f"the file must hold {markers[0]!r} and {markers[1]!r}, in this order.")
+    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
-def table_of(report: dict[str, Any]) -> str:
-    """The table and the sentence that names the machine and the versions."""
-    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
-    for row in report["rows"]:
-        lines += [line_of(row, entry) for entry in row["entries"] if entry["side"] == "ours"]
-    machine, versions = report["machine"], report["versions"]["main"]
+def short_table(machines: Sequence[dict[str, Any]]) -> str:
+    """A line for each work, a column for each machine: our value, over the peer's best setting and as it comes."""
+    rows: dict[str, dict[int, str]] = {}
+    for i, report in enumerate(machines):
+        for row in report["rows"]:
+            if not row["row"].startswith(FAMILY):
+                ours = next(entry for entry in row["entries"] if entry["side"] == "ours")
+                _, best, as_it_comes = compared(row, ours)
+                text = f"{value_of(ours, row['unit'])}: **{best:.3g}x** ({as_it_comes:.3g}x)"
+                rows.setdefault(row["work"], {})[i] = text
+    lines = table(
+        ["Work", *map(label, machines)], [[w, *(c.get(i, "") for i in range(len(machines)))] for w, c in rows.items()]
+    )
+    meaning = "In bold the ratio to the peer's best setting, in parentheses to the peer as it comes."
+    return f"{lines}\n\n{meaning} {method(machines[0])}"
+
+
+def performance_page(machines: Sequence[dict[str, Any]]) -> str:
+    """docs/performance.md: everything that was measured, the newest machine first."""
+    parts = [
+        "# Performance\n",
+        "Written by `make bench` from `bench/results/`. Each row is one run: all contestants in turn, each in its own "
+        "process, on the same texts; medians, with the smallest and largest value. Ratios over 1 are in our favour. "
+        "The first line of a row is the peer, sentence-transformers, as it comes.\n",
+    ]
+    for report in machines:
+        parts += [f"## {label(report)}\n", method(report) + "\n"]
+        for row in report["rows"]:
+            if not row["row"].startswith(FAMILY):
+                parts += [f"### {row['work'][0].upper()}{row['work'][1:]}\n", row_table(row) + "\n"]
+        parts += [f"![{curve['title']}]({path})\n" for curve, path in write_plots(report, ROOT / "docs")]
+    return "\n".join(parts)
+
+
+def row_table(row: dict[str, Any]) -> str:
+    """All entries of a row, and what could not be measured."""
+    head = ["", row["unit"], "smallest to largest", "ours over it"]
+    ours = next(entry for entry in row["entries"] if entry["side"] == "ours")
+    ratios = {pair["peer"]: pair["ratio"]["median"] for pair in row["ratios"] if pair["ours"] == ours["name"]}
+    lines = [
+        [
+            f"**{entry['name']}**" if entry["side"] == "ours" else entry["name"],
+            f"{entry['value']['median']:.3g}",
+            f"{entry['value']['min']:.3g} to {entry['value']['max']:.3g}",
+            f"{ratios[entry['name']]:.3g}x" if entry["side"] == "peer" else "",
+        ]
+        for entry in row["entries"]
+    ]
+    skipped = "".join(
+        f"\n\n{entry['name']}: not measured, {entry['reason']}." for entry in row["skipped"] if "reason" in entry
+    )
+    return table(head, lines) + skipped
+
+
+def family_tables(machines: Sequence[dict[str, Any]]) -> str:
+    """For docs/compatibility.md: each family with random weights, both engines beside the peer as it comes."""
+    parts = []
+    for report in machines:
+        rows = [row for row in report["rows"] if row["row"].startswith(FAMILY)]
+        if rows:
+            lines = [
+                [row["row"].removeprefix(FAMILY), *(f"{pair['ratio']['median']:.2f}x" for pair in row["ratios"])]
+                for row in rows
+            ]
+            parts += [
+                table(["family", "openvino", "torch"], lines),
+                f"On {label(report)}. {why_not(report, rows)}".strip(),
+            ]
+    return "\n\n".join(parts)
+
+
+def why_not(report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """Why a ratio is under 3, where one is."""
+    if all(pair["ratio"]["median"] >= 3 for row in rows for pair in row["ratios"]):
+        return ""
+    if not {"avx512_bf16", "amx_bf16"} & set(report["machine"]["flags"]):
+        return (
+            "Less than 3x, for this CPU has no bfloat16: both libraries multiply in float32 near the same limit, and "
+            "what is left to win is padding and overhead."
+        )
+    return "Where it is less than 3x, see the profile in LOG.md."
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def label(report: dict[str, Any]) -> str:
+    """A machine in a few words: two of one name differ in what they multiply."""
+    machine = report["machine"]
+    return f"{machine['cores']} cores of {machine['cpu']} ({machine['flags'][-1] if machine['flags'] else 'no flags'})"
+
+
+def method(report: dict[str, Any]) -> str:
+    """Date, instructions and versions."""
+    versions = report["versions"]["main"]
     packages = ", ".join(f"{name} {versions[name]}" for name in versions if name not in ("rankwright", "numpy"))
-    flags = ", ".join(machine["flags"])
-    return "\n".join(lines) + (
-        f"\n\nMeasured {report['started'][:10]} on {machine['cores']} cores of {machine['cpu']} ({flags}): medians, "
-        "all of a row in one run, in turn, each in its own process. MiniLM-L6, documentation strings of packages. "
-        f"The peer is sentence-transformers; {packages}."
+    days = sorted({row.get("started", report["started"])[:10] for row in report["rows"]})
+    return (
+        f"Measured {' and '.join(days)} on {report['machine']['cores']} cores of {report['machine']['cpu']} "
+        f"({', '.join(report['machine']['flags'])}): MiniLM-L6, documentation strings of packages; "
+        f"given embeddings are random; {packages}."
     )
 
 
-def line_of(row: dict[str, Any], ours: dict[str, Any]) -> str:
-    """One line of the table: an entry of ours beside the peer's first and its best."""
+def compared(row: dict[str, Any], ours: dict[str, Any]) -> tuple[dict[str, Any], float, float]:
+    """The peer's best entry, and our ratios to it and to the peer as it comes."""
     peers = [entry for entry in row["entries"] if entry["side"] == "peer"]
     best = min(peers, key=lambda entry: entry["cost"]["median"])
     ratio = {pair["peer"]: pair["ratio"]["median"] for pair in row["ratios"] if pair["ours"] == ours["name"]}
-    name = ours["name"].removeprefix("rankwright").strip()
-    cells = [
-        row["work"] + (f" ({name})" if name else ""),
-        value_of(ours, row["unit"]),
-        f"**{ratio[best['name']]:.3g}x**",
-        f"{ratio[peers[0]['name']]:.3g}x",
-        value_of(best, row["unit"]) + (f", {best['name']}" if best is not peers[0] else ""),
-        value_of(peers[0], row["unit"]),
-    ]
-    return "| " + " | ".join(cells) + " |"
+    return best, ratio[best["name"]], ratio[peers[0]["name"]]
 
 
 def value_of(entry: dict[str, Any], unit: str) -> str:

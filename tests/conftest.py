@@ -6,7 +6,7 @@ In: `tests/tiny.py`. Out: the fixtures `tiny`, `minilm` and `refused_connections
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +97,23 @@ class TinyModels:
 
     def bi_encoder(self, family: str, **options: Any) -> Path:
         """The folder of `tiny.build_bi_encoder(family, **options)`."""
-        return self._build("build_bi_encoder", family, options)
+        from tests import tiny  # imports torch and transformers, which most tests can do without
+
+        return self.built(tiny.build_bi_encoder, family, **options)
 
     def cross_encoder(self, family: str, **options: Any) -> Path:
         """The folder of `tiny.build_cross_encoder(family, **options)`."""
-        return self._build("build_cross_encoder", family, options)
+        from tests import tiny
 
-    def _build(self, builder: str, family: str, options: dict[str, Any]) -> Path:
-        from tests import tiny  # imports torch and transformers, which most tests can do without
+        return self.built(tiny.build_cross_encoder, family, **options)
 
-        key = f"{builder} {family} {sorted(options.items())}"
+    def built(self, build: Callable[..., object], *arguments: Any, **options: Any) -> Path:
+        """The folder that `build(folder, *arguments, **options)` writes."""
+        key = f"{build.__module__}.{build.__qualname__} {arguments} {sorted(options.items())}"
         if key not in self._folders:
-            folder = self._root / f"{family}-{len(self._folders)}"
-            self._folders[key] = getattr(tiny, builder)(folder, family, **options)
+            folder = self._root / f"{build.__name__}-{len(self._folders)}"
+            build(folder, *arguments, **options)
+            self._folders[key] = folder
         return self._folders[key]
 
 

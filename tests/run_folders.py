@@ -90,6 +90,54 @@ ENVIRONMENT = {
 
 ENERGY = {"emissions": 12.5, "energy_consumed": 0.031, "on_cloud": False, "cpu_model": "AMD EPYC 9R14"}
 
+CERTIFICATE: Mapping[str, Any] = {
+    "model": "runs/retriever/model",
+    "kind": "bi-encoder",
+    "weights_sha256": None,
+    "reference": "sentence-transformers 6.2.0",
+    "has_library": True,
+    "reference_texts_per_s": 30.0,
+    "num_texts": 63,
+    "num_given": 0,
+    "num_pairs": 132,
+    "token_differences": 0,
+    "differing_texts": [],
+    "engines": [
+        {
+            "engine": "openvino",
+            "device": "cpu",
+            "dtype": "float32",
+            "max_difference": 2.6e-7,
+            "mean_difference": 3.7e-8,
+            "tolerance": 1e-5,
+            "agrees": True,
+            "worst_text": "'a text'",
+            "kendall_tau": 1.0,
+            "lowest_kendall_tau": 1.0,
+            "texts_per_s": 150.0,
+            "speedup": 5.0,
+        },
+        {
+            "engine": "torch",
+            "device": "cuda",
+            "dtype": "bfloat16",
+            "max_difference": 3.4e-3,
+            "mean_difference": 4.8e-4,
+            "tolerance": 2e-2,
+            "agrees": True,
+            "worst_text": "'a text'",
+            "kendall_tau": 0.9976,
+            "lowest_kendall_tau": 0.9855,
+            "texts_per_s": 4500.0,
+            "speedup": 150.0,
+        },
+    ],
+    "rankwright": "0.1.0",
+    "cpu": "AMD EPYC 9R14",
+    "made": "2026-01-02T03:04:05+00:00",
+}
+"""What `rankwright verify` leaves as verify.json."""
+
 RANGE = {"min": 3, "mean": 24.5, "max": 256}
 
 

@@ -10,7 +10,7 @@ LayerNorm weights 1 +- 0.2, and an eps of 1e-3 that can be told from others.
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -87,17 +87,24 @@ def _wordpiece(special_tokens: list[str]) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    pieces = [*special_tokens, *_pieces(tokenizer, inside="##")]
-    tokenizer.model = models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
+    vocabulary = [*special_tokens, *pieces(tokenizer, inside="##")]
+    tokenizer.model = models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="[UNK]")
     tokenizer.add_special_tokens(special_tokens)
     return tokenizer
 
 
-def _pieces(tokenizer: Tokenizer, *, inside: str) -> dict[str, int]:
+def pieces(tokenizer: Tokenizer, *, inside: str) -> dict[str, int]:
     """Every letter of `CORPUS` and its most frequent longer pieces, with their counts.
 
     The trainers of WordPiece and Unigram settle ties by a hash that is another one in each process, so that no failure
     could be repeated.
+
+    Args:
+        tokenizer: its normalizer and pre-tokenizer make the words.
+        inside: what stands before a piece that does not begin a word.
+
+    Returns:
+        Counts by piece, letters first.
     """
     counts: Counter[str] = Counter()
     for line in CORPUS:
@@ -117,7 +124,7 @@ def roberta_bytes() -> Tokenizer:
     Returns:
         The tokenizer, made of `CORPUS`.
     """
-    tokenizer = _byte_bpe(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer = byte_bpe(["<s>", "<pad>", "</s>", "<unk>"])
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return tokenizer
@@ -129,7 +136,7 @@ def modernbert_bytes() -> Tokenizer:
     Returns:
         The tokenizer, made of `CORPUS`.
     """
-    tokenizer = _byte_bpe([])
+    tokenizer = byte_bpe([])
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.add_special_tokens(
         [AddedToken(token, lstrip=token == "[MASK]", special=True) for token in BRACKETS.values()]
@@ -142,7 +149,16 @@ def modernbert_bytes() -> Tokenizer:
     return tokenizer
 
 
-def _byte_bpe(special_tokens: list[str]) -> Tokenizer:
+def byte_bpe(special_tokens: list[str], corpus: Sequence[str] = CORPUS) -> Tokenizer:
+    """A byte-level BPE.
+
+    Args:
+        special_tokens: those that come first.
+        corpus: what it is trained on.
+
+    Returns:
+        The tokenizer, without a template.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -152,7 +168,7 @@ def _byte_bpe(special_tokens: list[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator(corpus, trainer)
     return tokenizer
 
 
@@ -166,7 +182,7 @@ def unigram() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     tokenizer.decoder = decoders.Metaspace()
     special_tokens = ["<s>", "<pad>", "</s>", "<unk>"]
-    counts = _pieces(tokenizer, inside="")
+    counts = pieces(tokenizer, inside="")
     scores = [(piece, math.log(count / sum(counts.values()))) for piece, count in counts.items()]
     tokenizer.model = models.Unigram([(token, 0.0) for token in special_tokens] + scores, unk_id=3)
     tokenizer.add_special_tokens(special_tokens)
@@ -287,7 +303,7 @@ def build_bi_encoder(
         The folder.
     """
     spec = FAMILIES[family]
-    _write_transformer(folder, family, head="Model", config=config or {})
+    write_transformer(folder, spec, head="Model", config=config or {}, seed=len(family))
     modules: list[tuple[str, str, dict[str, Any] | None]] = [
         ("", "Transformer", None),
         ("1_Pooling", "Pooling", _pooling_config(pooling, include_prompt)),
@@ -302,23 +318,23 @@ def build_bi_encoder(
     for name, kind, module_config in modules[1:]:
         (folder / name).mkdir()
         if module_config is not None:
-            _write_json(folder / name / "config.json", module_config)
+            write_json(folder / name / "config.json", module_config)
         if kind == "Dense":
             layer = nn.Linear(size, module_config["out_features"] if module_config else 0)
-            _draw(layer, seed=len(family))
+            draw(layer, seed=len(family))
             save_file(
                 {f"linear.{key}": value for key, value in layer.state_dict().items()},
                 folder / name / "model.safetensors",
             )
-    _write_json(
+    write_json(
         folder / "modules.json",
         [
             {"idx": i, "name": str(i), "path": name, "type": f"sentence_transformers.models.{kind}"}
             for i, (name, kind, _) in enumerate(modules)
         ],
     )
-    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_length, "do_lower_case": False})
-    _write_json(folder / "config_sentence_transformers.json", {"prompts": {}, **(settings or {})})
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_length, "do_lower_case": False})
+    write_json(folder / "config_sentence_transformers.json", {"prompts": {}, **(settings or {})})
     return folder
 
 
@@ -341,18 +357,27 @@ def build_cross_encoder(
         The folder.
     """
     labels = {str(i): f"LABEL_{i}" for i in range(num_labels)}
-    _write_transformer(folder, family, head="ForSequenceClassification", config={"id2label": labels, **(config or {})})
+    head, config = "ForSequenceClassification", {"id2label": labels, **(config or {})}
+    write_transformer(folder, FAMILIES[family], head=head, config=config, seed=len(family))
     return folder
 
 
-def _write_transformer(folder: Path, family: str, *, head: str, config: Mapping[str, Any]) -> None:
-    spec = FAMILIES[family]
+def write_transformer(folder: Path, spec: Family, *, head: str, config: Mapping[str, Any], seed: int) -> None:
+    """Writes a plain folder of transformers: config, weights and tokenizer.
+
+    Args:
+        folder: where; made here.
+        spec: the family.
+        head: what the name of the model's class ends in, such as "Model".
+        config: added to config.json.
+        seed: decides the weights.
+    """
     folder.mkdir(parents=True)
     tokenizer = spec.tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     special = {f"{role}_token": token for role, token in spec.special.items()}
-    _write_json(folder / "special_tokens_map.json", special)
-    _write_json(
+    write_json(folder / "special_tokens_map.json", special)
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": spec.tokenizer_class,
@@ -362,7 +387,8 @@ def _write_transformer(folder: Path, family: str, *, head: str, config: Mapping[
         },
     )
     ids = {f"{role}_token_id": tokenizer.token_to_id(token) for role, token in spec.special.items() if role != "unk"}
-    ids |= {"bos_token_id": ids["cls_token_id"], "eos_token_id": ids["sep_token_id"]}
+    if "cls" in spec.special:
+        ids |= {"bos_token_id": ids["cls_token_id"], "eos_token_id": ids["sep_token_id"]}
     sizes = {
         "vocab_size": tokenizer.get_vocab_size(),
         "hidden_size": HIDDEN,
@@ -372,12 +398,20 @@ def _write_transformer(folder: Path, family: str, *, head: str, config: Mapping[
     }
     settings = getattr(transformers, f"{spec.model}Config")(**{**sizes, **ids, **spec.config, **config})
     model = getattr(transformers, f"{spec.model}{head}")(settings)
-    _draw(model, seed=len(family))
+    draw(model, seed=seed)
     model.save_pretrained(folder)
 
 
-def _draw(model: nn.Module, *, seed: int) -> None:
-    """Draws every parameter by the kind of its module, so that each one shows in the output."""
+def draw(model: nn.Module, *, seed: int) -> None:
+    """Draws every parameter by the kind of its module, so that each one shows in the output.
+
+    Args:
+        model: any module.
+        seed: decides them.
+
+    Raises:
+        TypeError: a parameter of a kind that is not known here.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in model.modules():
@@ -385,7 +419,7 @@ def _draw(model: nn.Module, *, seed: int) -> None:
                 noise = torch.randn(parameter.shape, generator=generator)
                 if name == "bias":
                     parameter.copy_(0.1 * noise)
-                elif isinstance(module, nn.LayerNorm):
+                elif type(module).__name__.endswith("Norm"):
                     parameter.copy_(1 + 0.2 * noise)
                 elif isinstance(module, nn.Linear):
                     parameter.copy_(1.5 / module.in_features**0.5 * noise)
@@ -408,5 +442,11 @@ def _pooling_config(modes: tuple[str, ...], include_prompt: bool) -> dict[str, A
     return {"word_embedding_dimension": HIDDEN, **flags, "include_prompt": include_prompt}
 
 
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON.
+
+    Args:
+        path: the file.
+        content: what is in it.
+    """
     path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rankwright.errors import RankwrightError as RankwrightError
     from rankwright.errors import ShapeError as ShapeError
     from rankwright.errors import ValueRangeError as ValueRangeError
+    from rankwright.errors import WorkerError as WorkerError
     from rankwright.models import BiEncoder as BiEncoder
     from rankwright.models import CrossEncoder as CrossEncoder
     from rankwright.workflow import evaluate as evaluate
@@ -33,6 +34,7 @@ _MODULES = {
     "RankwrightError": "rankwright.errors",
     "ShapeError": "rankwright.errors",
     "ValueRangeError": "rankwright.errors",
+    "WorkerError": "rankwright.errors",
     "evaluate": "rankwright.workflow",
     "train": "rankwright.workflow",
 }

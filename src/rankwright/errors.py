@@ -7,6 +7,7 @@
     |-- ValueRangeError      a number outside its range (also ValueError)
     |-- ModelFormatError     a checkpoint that cannot be read as what it says it is (also ValueError)
     |-- MissingExtraError    a package that an extra installs (also ImportError)
+    |-- WorkerError          a worker process that ended, or failed in words only it knows (also RuntimeError)
     `-- HubError             a name that the Hub, its cache and the disk do not resolve
 
 A message says what was given (with its place), what was expected, and what to do.
@@ -45,6 +46,10 @@ class MissingExtraError(RankwrightError, ImportError):
             f"{purpose} needs the package {package!r}, which is not installed. "
             f"Install it with: pip install 'rankwright[{extra}]'"
         )
+
+
+class WorkerError(RankwrightError, RuntimeError):
+    """A worker process that ended, or whose error cannot be carried over but in its words."""
 
 
 class HubError(RankwrightError):

@@ -1,6 +1,7 @@
 """The benchmark's own arithmetic and its gate, without models: what it measures is measured by `make bench`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ import pytest
 
 from bench.gate import Contestant
 from bench.inputs import training_pairs
-from bench.rows import ROWS, Entry, Row, run_row
+from bench.measuring import Entry, Row, run_row
+from bench.rows import ROWS
 from bench.sizes import closure, installed_megabytes
-from bench.table import BEGIN, END, between_markers, newest_rows, table_of
+from bench.table import BEGIN, END, between_markers, by_machine, family_tables, performance_page, short_table
 from bench.texts import docstring_pairs
 
 ROOT = Path(__file__).parents[2]
 
 WORKER = f"""#!{sys.executable}
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, {str(ROOT)!r})
@@ -78,30 +81,72 @@ def test_ratios_are_taken_round_by_round_and_speeds_from_items(tmp_path: Path) -
 def test_an_entry_without_its_environment_is_named_as_skipped(tmp_path: Path) -> None:
     elsewhere = Entry("OpenVINO backend", "peer", "", tmp_path / "no-python")
     row = Row("encode", work="", unit="", entries=(*ENTRIES, elsewhere), measure=measured, rounds=3)
-    assert run_row(row, tmp_path)["skipped"] == ["OpenVINO backend"]
+    assert run_row(row, tmp_path)["skipped"] == [
+        {"name": "OpenVINO backend", "reason": "its environment is not there (`make bench` makes it)"}
+    ]
 
 
-def test_table_puts_the_ratio_to_the_best_setting_first_and_names_the_cpu(tmp_path: Path) -> None:
-    report = {
-        "started": "2026-11-21T03:00:00+00:00",
-        "machine": {"cpu": "Some CPU", "cores": 2, "flags": ["avx512_bf16"]},
+def report_of(machine: str, started: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "started": started,
+        "machine": {"cpu": machine, "cores": 2, "flags": ["avx2", "avx512_bf16"]},
         "versions": {"main": {"python": "3.11.7", "rankwright": "0.1", "torch": "2.13.0"}},
-        "rows": [run_row(ROW, tmp_path)],
+        "rows": rows,
     }
-    table = table_of(report)
-    assert (
-        "| encode 100 documents | 50 documents/s | **2x** | 5x | 20 documents/s, its best | 10 documents/s |" in table
-    )
-    assert "on 2 cores of Some CPU (avx512_bf16)" in table
-    assert "python 3.11.7, torch 2.13.0" in table
+
+
+def test_the_short_table_has_the_ratio_to_the_best_setting_in_bold_and_a_column_for_each_machine(
+    tmp_path: Path,
+) -> None:
+    row = run_row(ROW, tmp_path)
+    other = run_row(replace(ROW, work="rank 5 documents", name="rank"), tmp_path)
+    machines = [report_of("New CPU", "2026-11-22", [row, other]), report_of("Old CPU", "2026-11-21", [row])]
+    lines = short_table(machines).splitlines()
+    assert lines[0] == "| Work | 2 cores of New CPU (avx512_bf16) | 2 cores of Old CPU (avx512_bf16) |"
+    assert lines[2] == "| encode 100 documents | 50 documents/s: **2x** (5x) | 50 documents/s: **2x** (5x) |"
+    assert lines[3] == "| rank 5 documents | 50 documents/s: **2x** (5x) |  |"
+    assert "Measured 2026-11-22 on 2 cores of New CPU (avx2, avx512_bf16)" in lines[-1]
+    assert "python 3.11.7, torch 2.13.0" in lines[-1]
+
+
+def test_the_page_shows_every_entry_with_its_spread_and_what_was_skipped(tmp_path: Path) -> None:
+    missing = Entry("OpenVINO backend", "peer", "", tmp_path / "no-python")
+    row = run_row(replace(ROW, entries=(*ENTRIES, missing)), tmp_path)
+    page = performance_page([report_of("Some CPU", "2026-11-22", [row])])
+    assert "### Encode 100 documents" in page
+    assert "| its best | 20 | 16.7 to 25 | 2x |" in page
+    assert "OpenVINO backend: not measured, its environment is not there" in page
+
+
+def test_an_entry_that_the_cpu_would_emulate_is_skipped() -> None:
+    entry = Entry("torch bfloat16", "peer", "", needs=("avx512_bf16", "amx_bf16"))
+    assert entry.reason_to_skip(["avx2", "amx_bf16"]) is None
+    assert "would emulate" in str(entry.reason_to_skip(["avx2"]))
 
 
 def test_a_row_that_the_newest_result_lacks_comes_from_an_older_one_of_the_same_machine() -> None:
-    def report(machine: str, **rows: int) -> dict[str, Any]:
-        return {"machine": machine, "rows": [{"row": name, "value": value} for name, value in rows.items()]}
+    def report(machine: str, started: str, **rows: int) -> dict[str, Any]:
+        return report_of(machine, started, [{"row": name, "value": value} for name, value in rows.items()])
 
-    found = newest_rows([report("other", size=0, help=0), report("this", encode=1, size=1), report("this", encode=2)])
-    assert {row["row"]: row["value"] for row in found["rows"]} == {"encode": 2, "size": 1}
+    reports = [
+        report("other", "1", size=0, help=0),
+        report("this", "2", encode=1, size=1),
+        report("this", "3", encode=2),
+    ]
+    found = by_machine(reports)
+    assert [machine["machine"]["cpu"] for machine in found] == ["this", "other"]
+    assert {row["row"]: (row["value"], row["started"]) for row in found[0]["rows"]} == {
+        "encode": (2, "3"),
+        "size": (1, "2"),
+    }
+
+
+def test_families_under_3x_are_told_why(tmp_path: Path) -> None:
+    row = run_row(replace(ROW, name="family-bert"), tmp_path)
+    report = report_of("Some CPU", "2026-11-22", [row])
+    report["machine"]["flags"] = ["avx2"]
+    assert "| bert | 5.00x | 2.00x |" in family_tables([report])
+    assert "has no bfloat16" in family_tables([report])
 
 
 def test_table_replaces_what_stands_between_the_markers() -> None:

@@ -24,8 +24,9 @@ MAX_OVERLOADS = 2
 MAX_CLASS_DEPTH = 2
 EMPTY_NAMES = {"base", "common", "helpers", "misc", "util", "utils"}
 FREE_PARAMETERS = {
-    "BiEncoder": ("__init__", "encode", "encode_query", "encode_document", "predict", "rank"),
-    "CrossEncoder": ("__init__", "encode", "predict", "rank"),
+    "BiEncoder": ("__init__", "encode", "encode_multi_process"),
+    "CrossEncoder": ("__init__", "predict", "rank"),
+    "Model": ("push_to_hub",),
 }
 """What users of sentence-transformers call, with the parameters they know; the flags of a command are free too."""
 

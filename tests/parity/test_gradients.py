@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from tests.parity.reference import our_bi_encoder, our_cross_encoder, st_bi_encoder, st_cross_encoder
 from tests.texts import CORPUS, QUERY
 from tests.tiny import FAMILIES
+from tests.tiny_foreign import build_foreign
 
 NO_DROPOUT = {
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0),
@@ -68,6 +69,20 @@ def test_gradients_of_a_cross_encoder_are_the_same(tiny: Any, family: str) -> No
     module = ours.trainable().train()
     backward(module(ours.tokenize(PAIRS), 1))
     check(module, reference[0].auto_model)
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "albert", "qwen3"])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradients_of_a_model_that_transformers_runs_are_the_same(tiny: Any, family: str, checkpointed: bool) -> None:
+    folder = tiny.built(build_foreign, family, config=NO_DROPOUT)
+    reference = st_bi_encoder(folder).train()
+    backward(reference(reference.preprocess(list(CORPUS)))["sentence_embedding"])
+    ours = our_bi_encoder(folder, "torch")
+    module = ours.trainable().train()
+    if checkpointed:
+        module.checkpoint_layers()
+    backward(module(ours.tokenize(list(CORPUS)), 1))
+    check(module.foreign, reference[0].auto_model)
 
 
 @each_family

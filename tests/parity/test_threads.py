@@ -22,6 +22,9 @@ TARGETS = {
     "bert": ["query", "value"],
     "roberta": ["query", "value"],
     "xlm-roberta": ["query", "value"],
+    "camembert": ["query", "value"],
+    "distilbert": ["q_lin", "v_lin"],
+    "electra": ["query", "value"],
     "mpnet": ["q", "v"],
     "modernbert": ["Wqkv"],
 }
@@ -137,12 +140,12 @@ def test_a_merged_lora_model_computes_what_the_wrapped_one_did(tiny: Any) -> Non
 
 @pytest.mark.parametrize("kind", DROPOUTS)
 @pytest.mark.parametrize("way", ["all tokens", "first token", "one text", "equal lengths"])
-@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "modernbert"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "mpnet", "modernbert"])
 def test_dropout_acts_in_training_only_and_by_its_seed(tiny: Any, family: str, way: str, kind: str) -> None:
     config = DROPOUTS[kind]
-    if family == "modernbert":
+    if family in ("distilbert", "modernbert"):
         config = {
-            "mlp_dropout": config["hidden_dropout_prob"],
+            "dropout" if family == "distilbert" else "mlp_dropout": config["hidden_dropout_prob"],
             "attention_dropout": config["attention_probs_dropout_prob"],
         }
     model = our_bi_encoder(

@@ -38,7 +38,10 @@ NUM_STEPS = 20
 NUM_ROWS = 61  # 8 steps an epoch, the last of 5 rows
 BATCH_SIZE = 8
 DIMS = [32, 16, 8]
-NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+NO_DROPOUT = {
+    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), 0.0),
+    **dict.fromkeys(("dropout", "attention_dropout", "seq_classif_dropout"), 0.0),  # DistilBERT's keys
+}
 HYPERPARAMETERS = {
     "learning_rate": 2e-3,
     "weight_decay": 0.01,
@@ -106,8 +109,9 @@ def arguments(make: Callable[..., Any], out: Path) -> Any:
     )
 
 
-def test_the_steps_of_a_cross_encoder_have_the_same_losses(tiny: Any, tmp_path: Path) -> None:
-    folder = tiny.cross_encoder("bert", config=NO_DROPOUT)
+@pytest.mark.parametrize("family", ["bert", "distilbert", "electra"])
+def test_the_steps_of_a_cross_encoder_have_the_same_losses(tiny: Any, tmp_path: Path, family: str) -> None:
+    folder = tiny.cross_encoder(family, config=NO_DROPOUT)
     reference = st_cross_encoder(folder)
     loss, expected = recorded(BinaryCrossEntropyLoss(reference))
     data = datasets.Dataset.from_dict({"query": QUERIES, "document": DOCUMENTS, "label": LABELS})
@@ -125,8 +129,9 @@ def test_the_steps_of_a_cross_encoder_have_the_same_losses(tiny: Any, tmp_path: 
     check(our_losses(job, tmp_path / "ours"), expected)
 
 
-def test_the_steps_of_a_matryoshka_bi_encoder_have_the_same_losses(tiny: Any, tmp_path: Path) -> None:
-    folder = tiny.bi_encoder("bert", config=NO_DROPOUT)
+@pytest.mark.parametrize("family", ["bert", "distilbert", "electra"])
+def test_the_steps_of_a_matryoshka_bi_encoder_have_the_same_losses(tiny: Any, tmp_path: Path, family: str) -> None:
+    folder = tiny.bi_encoder(family, config=NO_DROPOUT)
     reference = st_bi_encoder(folder)
     inner = MultipleNegativesRankingLoss(reference)
     loss, expected = recorded(MatryoshkaLoss(reference, inner, matryoshka_dims=DIMS))

@@ -1,14 +1,7 @@
 """Names to folders, against a Hub of our own on the loopback interface."""
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +9,7 @@ import pytest
 
 from rankwright.errors import HubError
 from rankwright.hub import resolve
-
-COMMIT = "c0ffee" + 34 * "0"
+from tests.fake_hub import FakeHub, Repository, commit_of
 
 CONFIGS = {"config.json": b"{}", "tokenizer.json": b"{}", "vocab.txt": b"[PAD]\n", "README.md": b"#", "train.py": b"1"}
 MODULES = [{"path": ""}, {"path": "1_Pooling"}, {"path": "2_Dense"}, {"path": "3_Normalize"}]
@@ -66,73 +58,10 @@ for call in json.loads(sys.argv[1]):
 """
 
 
-@dataclass
-class FakeHub:
-    """The few routes of the Hub that a download needs; `requests` are those that came."""
-
-    endpoint: str = ""
-    requests: list[str] = field(default_factory=list)
-
-    def run(self, calls: list[dict[str, Any]], cache: Path, **environment: str) -> list[dict[str, str]]:
-        """What `resolve` gives for each of the calls in a fresh process with this Hub."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "SENTENCE_"))}
-        variables = inherited | {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(cache)} | environment
-        variables |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
-        command = [sys.executable, "-c", SCRIPT, json.dumps(calls)]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def hub() -> Iterator[FakeHub]:
-    fake = FakeHub()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            fake.requests.append(self.path)
-            self._answer(*_route(self.path))
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for key, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        fake.endpoint = f"http://127.0.0.1:{server.server_port}"
+    with FakeHub({name: Repository({"main": files}) for name, files in REPOSITORIES.items()}).serving() as fake:
         yield fake
-        server.shutdown()
-
-
-def _route(path: str) -> tuple[int, bytes, dict[str, str]]:
-    """Status, body and headers for a path of the Hub."""
-    path = path.partition("?")[0].removeprefix("/")
-    for name, files in REPOSITORIES.items():
-        if path in (f"api/models/{name}", f"api/models/{name}/revision/main"):
-            siblings = [{"rfilename": file} for file in files]
-            return 200, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode(), {}
-        if path in (f"api/models/{name}/tree/main", f"api/models/{name}/tree/{COMMIT}"):
-            tree = [{"type": "file", "path": file, "size": len(body), "oid": file} for file, body in files.items()]
-            return 200, json.dumps(tree).encode(), {}
-        for revision in ("main", COMMIT):
-            file = path.removeprefix(f"{name}/resolve/{revision}/")
-            if file != path and file in files:
-                etag = hashlib.sha1(files[file]).hexdigest()
-                return 200, files[file], {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}
-    known = any(path.startswith(f"api/models/{name}/") for name in REPOSITORIES)
-    return 404, b"{}", {"X-Error-Code": "RevisionNotFound" if known else "RepoNotFound"}
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +76,7 @@ def filled_cache(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> tupl
         {"name": "org/absent", "kind": "bi-encoder"},
         {"name": "org/sharded", "kind": "bi-encoder", "revision": "v9"},
     ]
-    return cache, hub.run(calls, cache)
+    return cache, hub.run(SCRIPT, calls, cache)
 
 
 def _files(folder: str) -> set[str]:
@@ -196,7 +125,7 @@ def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache
         for name, kind in [("retriever", "bi-encoder"), ("retriever", "cross-encoder"), ("org/sharded", "bi-encoder")]
     ]
     calls.append({"name": "org/absent", "kind": "bi-encoder", "local_files_only": not offline})
-    *answers, absent = hub.run(calls, cache, NO_SOCKETS="1", **offline)
+    *answers, absent = hub.run(SCRIPT, calls, cache, NO_SOCKETS="1", **offline)
     assert answers == online[:3]
     assert "forbids a download" in absent["error"] and how in absent["error"]
     assert hub.requests == []
@@ -206,7 +135,7 @@ def test_unreachable_hub_leaves_the_cache(filled_cache: Any, hub: FakeHub) -> No
     cache, online = filled_cache
     nobody = "http://127.0.0.1:9"
     calls = [{"name": "retriever", "kind": "bi-encoder"}, {"name": "org/absent", "kind": "bi-encoder"}]
-    retriever, absent = hub.run(calls, cache, HF_ENDPOINT=nobody)
+    retriever, absent = hub.run(SCRIPT, calls, cache, HF_ENDPOINT=nobody)
     assert retriever == online[0]
     assert "could not be fetched from the Hub" in absent["error"] and "Connect" in absent["cause"]
 
@@ -215,10 +144,11 @@ def test_cache_without_all_shards_is_not_whole(tmp_path: Path, filled_cache: Any
     _, online = filled_cache
     sharded = Path(online[2]["folder"])
     copy = tmp_path / "models--org--sharded"
-    snapshot = copy / "snapshots" / COMMIT
+    commit = commit_of(REPOSITORIES["org/sharded"])
+    snapshot = copy / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (copy / "refs").mkdir()
-    (copy / "refs" / "main").write_text(COMMIT)
+    (copy / "refs" / "main").write_text(commit)
     for file in sharded.iterdir():
         (snapshot / file.name).write_bytes(file.read_bytes())
     arguments: dict[str, Any] = {"kind": "bi-encoder", "cache_folder": tmp_path, "local_files_only": True}

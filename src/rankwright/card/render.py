@@ -13,12 +13,13 @@ from rankwright.card.data_tables import samples_table, statistics_table, truncat
 from rankwright.card.limits import limits
 from rankwright.card.markdown import code, count, fence, joined, json_block, number, plain, signed
 from rankwright.card.metadata import CLASS_NAMES, base_name, hub_base
-from rankwright.card.results import headline, measured, measures_table, systems_table
+from rankwright.card.results import headline, measured, measures_table, parity_table, systems_table
 from rankwright.card.run_folder import RunFolder, read_run
 from rankwright.card.st_variables import energy_facts, log_of, st_variables
 from rankwright.card.usage import ranking_table, snippet
 from rankwright.data.statistics import NUM_ROWS
 from rankwright.errors import DataError
+from rankwright.evaluation.parity import parity_sentences, unit_of
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -132,6 +133,9 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         "energy": energy_facts(run),
         "limits": limits(run),
         "measures_table": measures_table,
+        "parity_sentences": parity_sentences,
+        "parity_table": parity_table,
+        "parity_unit": unit_of,
         "systems_table": systems_table,
         "num_statistics_rows": NUM_ROWS,
         "statistics_table": statistics_table,

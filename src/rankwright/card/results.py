@@ -11,6 +11,7 @@ from rankwright.card.markdown import interval, number, plain, table
 from rankwright.card.run_folder import RunFolder
 from rankwright.errors import DataError
 from rankwright.evaluation.comparison import Comparison, stronger
+from rankwright.evaluation.parity import Certificate, parity_rows
 from rankwright.evaluation.report import UNTRAINED, Evaluation
 
 TASK_NAMES = {
@@ -167,6 +168,12 @@ def systems_table(group: Measured) -> str:
             size = [str(one.dim) if one.dim else "-"] if group.has_sizes else []
             rows.append(_bold([name, *size, *_value_and_interval(one, primary)], is_bold=one in group.trained))
     return table(["System", *(["Dimensions"] if group.has_sizes else []), primary, "95 % interval"], rows)
+
+
+def parity_table(found: Certificate) -> str:
+    """How far each engine and type is from the reference, and how fast."""
+    head, *rows = parity_rows(found)
+    return table(head, [[plain(cell) for cell in row] for row in rows])
 
 
 def _largest_first(evaluations: Iterable[Evaluation]) -> tuple[Evaluation, ...]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, Val
 from rankwright.config import RunConfig, read_config
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation.comparison import Comparison
+from rankwright.evaluation.parity import Certificate, weights_sha256
 from rankwright.evaluation.report import Evaluation
 
 T = TypeVar("T")
@@ -201,6 +202,7 @@ class RunFolder:
     references: tuple[Evaluation, ...]
     trained: tuple[Evaluation, ...]
     summary: Summary
+    parity: Certificate | None
 
     @property
     def shows_texts(self) -> bool:
@@ -229,6 +231,7 @@ def read_run(folder: Path) -> RunFolder:
         references=_read(folder / "evaluations" / "references.json", TypeAdapter(tuple[Evaluation, ...])),
         trained=_read(folder / "evaluations" / "trained.json", TypeAdapter(tuple[Evaluation, ...])),
         summary=_read(folder / "summary.json", TypeAdapter(Summary)),
+        parity=_read_parity(folder / "verify.json"),
     )
     _check_whole(run)
     return run
@@ -280,15 +283,29 @@ def _read_config(path: Path) -> RunConfig:
         raise DataError(str(err)) from err
 
 
-def _read(path: Path, adapter: TypeAdapter[T]) -> T:
-    """Parse a JSON file into the values that `adapter` describes."""
+def _read(path: Path, adapter: TypeAdapter[T], *, verb: str = "train") -> T:
+    """Parse a JSON file into the values that `adapter` describes; `verb` is the command that writes it."""
     _require(path)
     try:
         return adapter.validate_python(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as err:
-        raise DataError(f"{path}: {_first_problem(err)}") from err
+        raise DataError(f"{path}: {_first_problem(err, verb)}") from err
     except ValueError as err:
-        raise DataError(f"{path}: not JSON in UTF-8 ({err}). Train again, or restore the file.") from err
+        raise DataError(f"{path}: not JSON in UTF-8 ({err}). {verb.capitalize()} again, or restore the file.") from err
+
+
+def _read_parity(path: Path) -> Certificate | None:
+    """The certificate of the run's model, where `rankwright verify` left one; of another model it is an error."""
+    if not path.is_file():
+        return None
+    found = _read(path, TypeAdapter(Certificate), verb="verify")
+    model = path.parent / "model"
+    if found.weights_sha256 != weights_sha256(model):
+        raise DataError(
+            f"{path}: key 'weights_sha256': these are not the weights of {model}. Remove the file, or make it again: "
+            f"rankwright verify {model} --out {path}"
+        )
+    return found
 
 
 def _read_metrics(path: Path) -> tuple[dict[str, object], ...]:
@@ -311,10 +328,10 @@ def _read_metrics(path: Path) -> tuple[dict[str, object], ...]:
     return tuple(sorted(rows, key=lambda row: row["step"]))
 
 
-def _first_problem(err: ValidationError) -> str:
+def _first_problem(err: ValidationError, verb: str) -> str:
     """The first thing pydantic found, as: key, what was expected, what was there."""
     problem = err.errors()[0]
     key = ".".join(str(part) for part in problem["loc"] if part not in USAGE_FORMS)
     if problem["type"] == "missing":
-        return f"key {key!r} is missing. A finished `rankwright train` writes it."
+        return f"key {key!r} is missing. A finished `rankwright {verb}` writes it."
     return f"key {key!r}: {problem['msg']}, got {problem['input']!r:.100}."

@@ -10,10 +10,9 @@ import numpy as np
 from rankwright.card.markdown import fence, number, plain, table
 from rankwright.card.metadata import CLASS_NAMES
 from rankwright.card.run_folder import EmbeddingUsage, RankingUsage, RunFolder
+from rankwright.hub_upload import NAMELESS
 
 ST_CLASS_NAMES = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}
-
-DEFAULT_MODEL_ID = "path/to/this/model"
 
 PRIVATE = "..."
 """Stands in a snippet for a text that the run keeps to itself."""
@@ -34,7 +33,7 @@ def snippet(run: RunFolder, *, library: str) -> str:
     kind, usage = run.summary.kind, run.summary.usage
     class_name = (CLASS_NAMES if library == "rankwright" else ST_CLASS_NAMES)[kind]
     to_numpy = "" if library == "rankwright" else ".numpy()"  # similarity() of sentence-transformers gives a tensor
-    model_id = run.config.card.model_id or DEFAULT_MODEL_ID
+    model_id = run.config.card.model_id or NAMELESS
     lines = [f"from {library} import {class_name}", "", f'model = {class_name}("{model_id}")']
     if isinstance(usage, EmbeddingUsage):
         lines += _encode(usage, run.shows_texts, to_numpy)

@@ -175,13 +175,19 @@ def encode(
     normalize: Annotated[bool, typer.Option(help="Divide each embedding by its norm.")] = False,
     truncate_dim: Annotated[int | None, typer.Option(help="Keep the first so many dimensions.")] = None,
     precision: Annotated[str, typer.Option(help="float32, int8, uint8, binary or ubinary.")] = "float32",
+    ranges: Annotated[
+        Path | None, typer.Option(help="Ranges of int8 or uint8: the .ranges.npy beside the documents' embeddings.")
+    ] = None,
     column: Annotated[str | None, typer.Option(help="Column of the file that holds the texts.")] = None,
     dtype: Dtype = "auto",
     engine: EngineName = "auto",
     max_length: MaxLength = None,
     json_: Json = False,
 ) -> None:
-    """Write the embeddings of texts to a file."""
+    """Write the embeddings of texts to a file.
+
+    With --precision int8 or uint8 the ranges that were used are written beside it, for the --ranges of queries.
+    """
     from rankwright.cli.verbs import encode_verb
 
     encode_verb(
@@ -195,6 +201,7 @@ def encode(
             "normalize": normalize,
             "truncate_dim": truncate_dim,
             "precision": precision,
+            "ranges": ranges,
         },
         column=column,
         as_json=json_,
@@ -214,6 +221,54 @@ def card(
     from rankwright.cli.verbs import card_verb
 
     card_verb(run, template=template, out=out)
+
+
+@app.command()
+def verify(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id, of either kind.")],
+    texts: Annotated[
+        str | None, typer.Argument(metavar="FILE|-", help="Texts or pairs of your own: one text a line, or JSONL/CSV.")
+    ] = None,
+    *,
+    kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the file that holds the texts.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file; verify.json in a run folder goes on its card.")] = None,
+    json_: Json = False,
+) -> None:
+    """Compare a model's numbers, order, tokens and speed with sentence-transformers, in each engine and type.
+
+    Built-in texts in 12 scripts, and yours. Exit code 1 where a difference is larger than allowed.
+    """
+    from rankwright.cli.verify import verify_verb
+
+    verify_verb(model, texts, column=column, kind=kind and kind.value, out=out, as_json=json_)
+
+
+@app.command()
+def bench(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id, of either kind.")],
+    texts: Annotated[
+        str | None, typer.Argument(metavar="FILE|-", help="Texts of your own; of a cross-encoder, the query first.")
+    ] = None,
+    *,
+    lengths: Annotated[str | None, typer.Option(help="Comma-separated, in tokens; default: 16 to 512.")] = None,
+    seconds: Annotated[float, typer.Option(help="How long each throughput is measured.")] = 1.0,
+    kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the file that holds the texts.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all numbers to this JSON file.")] = None,
+    json_: Json = False,
+) -> None:
+    """Measure what this machine does with a model: each engine and type, by length, and which auto takes."""
+    from rankwright.cli.bench import bench_verb
+
+    bench_verb(
+        model,
+        texts,
+        column=column,
+        settings={"kind": kind and kind.value, "lengths": lengths, "seconds": seconds},
+        out=out,
+        as_json=json_,
+    )
 
 
 @app.command()

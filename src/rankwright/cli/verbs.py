@@ -6,10 +6,13 @@ In: parsed options. Out: stdout.
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rankwright.errors import ConfigError
 from rankwright.files import replacing, write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def train_verb(
@@ -138,25 +141,33 @@ def encode_verb(
     column: str | None,
     as_json: bool,
 ) -> None:
-    """Write embeddings to a .npy file, and say what was written."""
+    """Write embeddings to a .npy file, beside it the ranges of their levels, and say what was written."""
     import time
-
-    import numpy as np
 
     from rankwright.cli.printing import print_json
     from rankwright.data import read_texts
     from rankwright.models import BiEncoder
+    from rankwright.models.precision import LEVELS, quantize, ranges_of, ranges_path, read_ranges
 
     if out.suffix != ".npy":
         raise ConfigError(f"--out {out}: expected a name that ends in .npy.")
     make_room(out)
+    options = dict(encode_options)
+    precision, given = options["precision"], options["ranges"]
+    options["ranges"] = None if given is None else read_ranges(given)
+    finds_ranges = given is None and precision in LEVELS
+    if finds_ranges:
+        options["precision"] = "float32"
     listed_texts = read_texts(texts, column=column)
     model = BiEncoder(name, **model_options)
     started = time.perf_counter()
-    embeddings = model.encode(listed_texts, show_progress=sys.stderr.isatty(), **encode_options)
+    embeddings = model.encode(listed_texts, show_progress=sys.stderr.isatty(), **options)
     seconds = time.perf_counter() - started
-    with replacing(out) as aside, aside.open("wb") as file:
-        np.save(file, embeddings)
+    if finds_ranges:
+        ranges_2E = ranges_of(embeddings, precision)
+        write_array(ranges_path(out), ranges_2E)
+        embeddings = quantize(embeddings, precision, ranges_2E=ranges_2E)
+    write_array(out, embeddings)
     facts = {
         "out": str(out),
         "shape": list(embeddings.shape),
@@ -167,10 +178,20 @@ def encode_verb(
         "truncated_texts": model.truncation.num_truncated,
         "tokens_lost": model.truncation.tokens_lost,
     }
+    if precision in LEVELS:
+        facts["ranges"] = str(given or ranges_path(out))
     if as_json:
         print_json(facts)
         return
     sys.stdout.write("\n".join(f"{key}: {value}" for key, value in facts.items()) + "\n")
+
+
+def write_array(path: Path, array: "np.ndarray") -> None:
+    """Write a .npy file."""
+    import numpy as np
+
+    with replacing(path) as aside, aside.open("wb") as file:
+        np.save(file, array)
 
 
 def card_verb(run: Path, *, template: Path | None, out: str | None) -> None:

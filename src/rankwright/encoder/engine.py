@@ -63,7 +63,7 @@ def make_engine(
             )
         engine = "torch"
     if device == "auto":
-        device = "cuda" if engine != "openvino" and _has_cuda() else "cpu"
+        device = "cuda" if engine != "openvino" and has_cuda() else "cpu"
     if engine == "auto":
         engine = "openvino" if device == "cpu" else "torch"
     if engine == "torch":
@@ -79,8 +79,8 @@ def make_engine(
     return OpenVINOEngine(spec, weights, dtype=dtype)
 
 
-def _has_cuda() -> bool:
-    """Asks torch only where a driver is there: importing torch takes seconds."""
+def has_cuda() -> bool:
+    """Whether torch is there and can use an NVIDIA GPU; asked only where a driver is, for its import takes seconds."""
     from pathlib import Path
 
     if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidia0").exists():

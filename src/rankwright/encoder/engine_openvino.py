@@ -96,17 +96,19 @@ def padded_inputs(batch: TokenBatch, names: list[str]) -> dict[str, np.ndarray]:
         names: the inputs that the graph has.
 
     Returns:
-        (B, L) arrays by name. Padding has position 0, type 0 and id 0, and is masked everywhere.
+        (B, L) arrays by name, where padding has position 0, type 0 and id 0, and is masked everywhere; or, for a
+        model without a transformer, the ids packed and the texts' offsets.
     """
     longest = max(int(batch.lengths_B.max(initial=1)), 1)
     length = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
     is_token_BL = _is_token(batch, length)
-    # a last bag of one token, for OpenVINO refuses a text without tokens at the end
-    arrays: dict[str, np.ndarray] = {"packed": np.append(batch.ids_T, np.int32(0)), "starts": batch.starts_B1}
+    arrays: dict[str, np.ndarray] = {}
     for name in names:
-        if name in arrays:
-            continue
-        if name == "mask":
+        if name == "packed":  # a last bag of one token, for OpenVINO refuses a text without tokens at the end
+            arrays[name] = np.append(batch.ids_T, np.int32(0))
+        elif name == "starts":
+            arrays[name] = batch.starts_B1
+        elif name == "mask":
             arrays[name] = is_token_BL.astype(np.float32)
         elif name == "pooled":
             arrays[name] = (is_token_BL & (np.arange(length) >= batch.prompt_length)).astype(np.float32)

@@ -36,10 +36,17 @@ class TorchEngine:
             batch: B texts.
 
         Returns:
-            (B, size) float32.
+            (B, size) float32; (T, size) of a model that gives token states.
+
+        Raises:
+            MemoryError: the device has no room for so large a batch.
         """
-        with torch.inference_mode():
-            return self.module(batch).cpu().numpy()
+        try:
+            with torch.inference_mode():
+                return self.module(batch).cpu().numpy()
+        except torch.OutOfMemoryError as err:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(err)) from err
 
 
 def load_module(spec: ModelSpec, parameters: Mapping[str, np.ndarray]) -> TorchEncoder:

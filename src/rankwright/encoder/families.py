@@ -311,9 +311,9 @@ def _local_layers(config: Mapping[str, Any], values: Mapping[str, Any], place: o
         )
     ropes = value_of(config, "rope_parameters", OBJECT, place, {})
     by_kind = {kind: value_of(ropes, kind, OBJECT, place, {}) for kind in known}
-    kinds = {str(rope.get("rope_type", "default")) for rope in (ropes, *by_kind.values())}
-    if kinds - {"default"}:
-        raise ModelFormatError(f"{place}: rope_type {sorted(kinds)} is not supported, only 'default' is.")
+    others = {str(rope.get("rope_type", "default")) for rope in (ropes, *by_kind.values())} - {"default"}
+    if others:
+        raise ModelFormatError(f"{place}: rope_type {sorted(others)} is not supported, only 'default' is.")
     bases = {
         kind: value_of(by_kind[kind], "rope_theta", POSITIVE, place) or value_of(config, key, POSITIVE, place, default)
         for kind, key, default in (

@@ -6,6 +6,7 @@ their length.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.random import fork_rng
 
 from rankwright.encoder import architecture
 from rankwright.encoder.activations_torch import activation_function
@@ -66,6 +68,10 @@ class TorchEncoder(nn.Module):
 
     def checkpoint_layers(self) -> None:
         """Recompute each layer in the backward pass instead of keeping what it computed."""
+        if self.spec.foreign is not None:
+            # the first versions of transformers 5 know only the second name, later ones warn of it
+            enable = getattr(self.foreign, "activation_checkpointing_enable", None)
+            (enable or self.foreign.gradient_checkpointing_enable)({"use_reentrant": False})
         for layer in self.modules():
             if isinstance(layer, Layer):
                 layer.is_checkpointed = True
@@ -149,7 +155,13 @@ class TorchOps:
         return F.embedding_bag(self.inputs.ids["ids"], table, starts_B, mode="mean")
 
     def foreign(self) -> Tensor:
-        return run_foreign(self.root.foreign, self.root.spec, self.inputs.ids, self.inputs.starts_B1)
+        ids, seed = self.inputs.ids, self.inputs.dropout_seed
+        device = ids["ids"].device
+        # transformers draws its masks from the global generators
+        with nullcontext() if seed is None else fork_rng([device] if device.type == "cuda" else []):
+            if seed is not None:
+                torch.manual_seed(seed)
+            return run_foreign(self.root.foreign, self.root.spec, ids, self.inputs.starts_B1)
 
     def linear(self, path: str, x: Tensor, size: int, *, bias: bool = True) -> Tensor:
         return self.scope.get_submodule(path)(x)

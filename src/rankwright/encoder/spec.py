@@ -146,10 +146,10 @@ class ModelSpec:
     """What a checkpoint says: enough to build, run, describe and save the model without reading its configs again.
 
     `modules` follow the transformer; a cross-encoder without any has its family's classification head, a bi-encoder
-    without any gives token states. `activation` is the dotted path that turns a cross-encoder's logits into scores.
-    `max_length` counts special tokens. `head_is_new` is true where the checkpoint holds no classification head, so that
-    ours is drawn at random. `input_path` is the first module's folder below the checkpoint's; with `has_router` other
-    tasks run through other modules. `config` is config.json as read. `foreign` is set where transformers runs it.
+    without a pooling gives token states. `activation` is the dotted path that turns a cross-encoder's logits into
+    scores. `max_length` counts special tokens. `head_is_new` is true where the checkpoint holds no classification head,
+    so that ours is drawn at random. `input_path` is the first module's folder below the checkpoint's; with `has_router`
+    other tasks run through other modules. `config` is config.json as read. `foreign` is set where transformers runs it.
     """
 
     kind: Kind
@@ -184,4 +184,5 @@ class ModelSpec:
     @property
     def gives_tokens(self) -> bool:
         """Whether the output is the state of each token, not a vector for each text."""
-        return self.kind == "bi-encoder" and not self.modules and self.architecture.family != STATIC
+        is_pooled = self.architecture.family == STATIC or any(isinstance(module, Pooling) for module in self.modules)
+        return self.kind == "bi-encoder" and not is_pooled

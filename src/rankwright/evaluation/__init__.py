@@ -17,8 +17,9 @@ from rankwright.evaluation.measures import Measure, parse_measure
 from rankwright.evaluation.pairs import evaluate_classification, evaluate_similarity
 from rankwright.evaluation.report import Evaluation, read_evaluations, table_rows, write_evaluations
 from rankwright.evaluation.reranking import RERANKING_MEASURES, evaluate_first_stage, evaluate_reranking
-from rankwright.evaluation.retrieval import evaluate_retrieval, search
+from rankwright.evaluation.retrieval import evaluate_retrieval
 from rankwright.evaluation.runs import RETRIEVAL_MEASURES, evaluate_run, judged_queries, measure_run
+from rankwright.models.search import search
 
 __all__ = [
     "RERANKING_MEASURES",

@@ -1,77 +1,21 @@
 """Retrieval: every query against every document, exactly and in bounded memory.
 
 In: embeddings, a `RetrievalSet`. Out: the best documents of each query, and an `Evaluation` per embedding size.
-Letters: B queries, C documents, E embedding, K best documents, J judgments; Q queries and D documents of a block.
+Letters: B queries, C documents, E embedding, K best documents, J judgments.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import numpy as np
 
-from rankwright.errors import ConfigError, ShapeError, ValueRangeError
+from rankwright.errors import ConfigError, ShapeError
 from rankwright.evaluation.measures import Hits, measure_hits, parse_measure
 from rankwright.evaluation.report import Evaluation, evaluation_of_queries
-from rankwright.evaluation.runs import RETRIEVAL_MEASURES, ideal_hits, judged_queries
-from rankwright.models.similarity import SIMILARITIES, check_similarity, unit
+from rankwright.evaluation.runs import RETRIEVAL_MEASURES, flat, ideal_hits, judged_queries
+from rankwright.models.search import search
 from rankwright.records import RetrievalSet
-
-BLOCK_BYTES = 1 << 27
-"""Working memory of a search beyond embeddings and results."""
-
-
-def search(
-    queries_BE: np.ndarray,
-    documents_CE: np.ndarray,
-    *,
-    top_k: int,
-    similarity: str = "cosine",
-    order_C: np.ndarray | None = None,
-    block_bytes: int = BLOCK_BYTES,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The best documents of each query, found by comparing all.
-
-    Args:
-        queries_BE: embeddings of any norm.
-        documents_CE: embeddings of any norm; never copied as a whole.
-        top_k: how many documents are kept for a query; all of them where there are fewer.
-        similarity: a key of `SIMILARITIES`.
-        order_C: indices of all documents in the order that breaks ties; None: by index.
-        block_bytes: working memory beyond the embeddings and the result.
-
-    Returns:
-        scores_BK, best first, and the indices_BK of their documents.
-
-    Raises:
-        ValueRangeError: `top_k` is below 1.
-        ShapeError: embeddings of different lengths, or no document.
-
-    >>> scores_BK, indices_BK = search(np.array([[0.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), top_k=2)
-    >>> scores_BK.tolist(), indices_BK.tolist()
-    ([[1.0, 0.0]], [[1, 0]])
-    """
-    # The cosine is the dot product of what `_ready` has made unit vectors, once for each block.
-    score = SIMILARITIES["dot" if check_similarity(similarity) == "cosine" else similarity]
-    if top_k < 1:
-        raise ValueRangeError(f"top_k must be at least 1, got {top_k}.")
-    if queries_BE.ndim != 2 or documents_CE.ndim != 2 or queries_BE.shape[1] != documents_CE.shape[1]:
-        raise ShapeError(f"embeddings do not fit: queries {queries_BE.shape}, documents {documents_CE.shape}.")
-    if len(documents_CE) == 0:
-        raise ShapeError("there are no documents to search.")
-    order_C = np.arange(len(documents_CE)) if order_C is None else order_C
-    queries_BE = _ready(queries_BE, "query", np.arange(len(queries_BE)), similarity=similarity)
-    B, C, K = len(queries_BE), len(documents_CE), min(top_k, len(documents_CE))
-    num_queries, num_documents = _block_shape(B, C, queries_BE.shape[1], block_bytes // queries_BE.itemsize)
-    scores_BK = np.full((B, K), -np.inf, dtype=queries_BE.dtype)
-    places_BK = np.full((B, K), C)
-    for start in range(0, C, num_documents):
-        indices_D = order_C[start : start + num_documents]
-        block_DE = _ready(documents_CE[indices_D], "document", indices_D, similarity=similarity)
-        for first in range(0, B, num_queries):
-            rows = slice(first, first + num_queries)
-            scores_QD = score(queries_BE[rows], block_DE)
-            scores_BK[rows], places_BK[rows] = _keep_best(scores_BK[rows], places_BK[rows], scores_QD, start=start)
-    return scores_BK, order_C[places_BK]
 
 
 def evaluate_retrieval(
@@ -174,14 +118,13 @@ def _judgments(data: RetrievalSet) -> _Judgments:
     row = {query_id: at for at, query_id in enumerate(data.queries)}
     index = {document_id: at for at, document_id in enumerate(data.documents)}
     C = len(index)
-    judged = [
-        (at * C + index[document_id], grade)
-        for at, query_id in enumerate(query_ids)
-        for document_id, grade in data.qrels[query_id].items()
-        if document_id in index
-    ]
-    key_J, grade_J = np.array([key for key, _ in judged], dtype=np.int64), np.array([grade for _, grade in judged])
+    judged = [data.qrels[query_id] for query_id in query_ids]
+    query_J = np.repeat(np.arange(len(judged)), [len(grades) for grades in judged])
+    document_J = flat(map(index.get, grades, repeat(-1)) for grades in judged).astype(np.int64)
+    grade_J = flat(grades.values() for grades in judged)
+    key_J = query_J * C + document_J
     order_J = np.argsort(key_J)
+    order_J = order_J[document_J[order_J] >= 0]
     row_B = np.array([row[query_id] for query_id in query_ids])
     own_B = np.array([index.get(query_id, -1) for query_id in query_ids])
     return _Judgments(query_ids, row_B, own_B, key_J[order_J], grade_J[order_J], C)
@@ -199,47 +142,3 @@ def _hits(indices_BK: np.ndarray, judgments: _Judgments, *, ignore_identical_ids
     grade_BK = np.where(judgments.key_J[at_BK] == wanted_BK, judgments.grade_J[at_BK], 0.0)
     query_N, column_N = np.nonzero((grade_BK > 0) & ~is_left_out_BK)
     return Hits(query_N, rank_BK[query_N, column_N], grade_BK[query_N, column_N], B)
-
-
-def _ready(embeddings: np.ndarray, what: str, indices: np.ndarray, *, similarity: str) -> np.ndarray:
-    """Embeddings to compare; refused where one is broken, since NaN compares as neither near nor far."""
-    is_broken = ~np.isfinite(embeddings).all(axis=1)
-    if is_broken.any():
-        raise ValueRangeError(f"the embedding of {what} {int(indices[is_broken.argmax()])} is not finite.")
-    if similarity == "cosine":
-        return unit(embeddings)
-    # A distance is a small difference of large squares; half precision and whole numbers are widened.
-    dtype = np.float64 if similarity == "euclidean" else np.result_type(embeddings, np.float32)
-    return embeddings.astype(dtype, copy=False)
-
-
-def _block_shape(B: int, C: int, E: int, block_numbers: int) -> tuple[int, int]:
-    """How many queries meet how many documents at a time.
-
-    A block of D documents takes about 2 D E numbers, its scores and the work on them about 4 Q D.
-    """
-    num_documents = min(C, max(1, block_numbers // (4 * max(1, E))))
-    return min(max(1, B), max(1, block_numbers // (8 * num_documents))), num_documents
-
-
-def _keep_best(
-    scores_QK: np.ndarray, places_QK: np.ndarray, scores_QD: np.ndarray, *, start: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The K best of those kept so far and of a new block; equal scores go by place.
-
-    Places of the block count from `start` and lie behind all those before, so that a tie with the worst document kept
-    never displaces it.
-    """
-    (Q, K), D = scores_QK.shape, scores_QD.shape[1]
-    is_candidate_QD = scores_QD > scores_QK[:, -1:] if start >= K else np.ones((Q, D), dtype=bool)
-    if D > K and np.count_nonzero(is_candidate_QD) > 4 * Q * K:
-        is_candidate_QD &= scores_QD >= np.partition(scores_QD, D - K, axis=1)[:, D - K, None]
-    query_N, column_N = np.nonzero(is_candidate_QD)
-    score_N = np.concatenate([scores_QK.ravel(), scores_QD[query_N, column_N]])
-    place_N = np.concatenate([places_QK.ravel(), column_N + start])
-    query_N = np.concatenate([np.repeat(np.arange(Q), K), query_N])
-    order_N = np.lexsort((place_N, -score_N, query_N))
-    query_N = query_N[order_N]
-    rank_N = np.arange(len(query_N)) - np.searchsorted(query_N, query_N)
-    best_N = order_N[rank_N < K]
-    return score_N[best_N].reshape(Q, K), place_N[best_N].reshape(Q, K)

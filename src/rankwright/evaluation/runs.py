@@ -1,7 +1,7 @@
 """Measures of scored lists that are dictionaries of ids, as TREC files hold them.
 
 In: a run, qrels. Out: a value per query and measure, or an `Evaluation`.
-Letters: B queries, N documents of all lists together.
+Letters: B queries, N documents of all lists together, M of them tied.
 
 Equal scores need an order, and it can decide a measure (a model that gives one score to all would get 1.0 from a file
 with the relevant documents first). There are three:
@@ -153,8 +153,8 @@ def hits_of_run(run: Run, qrels: Qrels, query_ids: Sequence[str], *, ties: TieOr
     lists = [run.get(query_id, {}) for query_id in query_ids]
     lengths_B = np.array([len(documents) for documents in lists], dtype=np.int64)
     query_N = np.repeat(np.arange(len(lists)), lengths_B)
-    score_N = _flat(documents.values() for documents in lists)
-    grade_N = _flat(
+    score_N = flat(documents.values() for documents in lists)
+    grade_N = flat(
         map(qrels[query_id].get, documents, repeat(0.0)) for query_id, documents in zip(query_ids, lists, strict=True)
     )
     if np.isnan(score_N).any():
@@ -164,16 +164,15 @@ def hits_of_run(run: Run, qrels: Qrels, query_ids: Sequence[str], *, ties: TieOr
     if ties == "trec_eval":
         with np.errstate(over="ignore"):
             score_N = score_N.astype(np.float32)
-    order_N = np.lexsort((-score_N, query_N))
-    tied_N = _tied(query_N, score_N, order_N)
-    if len(tied_N):
-        key_N = np.zeros(len(score_N), dtype=np.int64)
+    order_N = _best_first(score_N, query_N)
+    places_M = np.flatnonzero(_is_tied(query_N[order_N], score_N[order_N]))
+    if len(places_M):
+        tied_M = order_N[places_M]
         document_ids = list(chain.from_iterable(lists))
-        sort_key = _tie_key(
-            ties, document_ids, [query_ids[query] for query in query_N.tolist()] if ties == "hashed" else []
-        )
-        key_N[sorted(tied_N.tolist(), key=sort_key, reverse=ties == "trec_eval")] = np.arange(len(tied_N))
-        order_N = np.lexsort((key_N, -score_N, query_N))
+        ids = [(query_ids[query_N[at]], document_ids[at]) for at in tied_M.tolist()]
+        rank_M = np.empty(len(tied_M), dtype=np.int64)
+        rank_M[sorted(range(len(ids)), key=_tie_key(ties, ids), reverse=ties == "trec_eval")] = np.arange(len(ids))
+        order_N[places_M] = tied_M[np.lexsort((rank_M, -score_N[tied_M], query_N[tied_M]))]
     return _relevant(query_N, grade_N[order_N], lengths_B)
 
 
@@ -190,13 +189,27 @@ def ideal_hits(qrels: Qrels, query_ids: Sequence[str]) -> Hits:
     judged = [qrels[query_id] for query_id in query_ids]
     lengths_B = np.array([len(grades) for grades in judged], dtype=np.int64)
     query_N = np.repeat(np.arange(len(judged)), lengths_B)
-    grade_N = _flat(grades.values() for grades in judged)
-    return _relevant(query_N, grade_N[np.lexsort((-grade_N, query_N))], lengths_B)
+    grade_N = flat(grades.values() for grades in judged)
+    return _relevant(query_N, grade_N[_best_first(grade_N, query_N)], lengths_B)
 
 
-def _flat(parts: Iterable[Iterable[float]]) -> np.ndarray:
-    """All numbers of all parts, one after the other."""
+def flat(parts: Iterable[Iterable[float]]) -> np.ndarray:
+    """All numbers of all parts, one after the other.
+
+    Args:
+        parts: the numbers.
+
+    Returns:
+        One array, float64.
+    """
     return np.fromiter(chain.from_iterable(parts), dtype=np.float64)
+
+
+def _best_first(value_N: np.ndarray, query_N: np.ndarray) -> np.ndarray:
+    """The order by query, then from the largest value to the smallest; most lists come so, and need no sorting."""
+    if ((value_N[1:] <= value_N[:-1]) | (query_N[1:] != query_N[:-1])).all():
+        return np.arange(len(value_N))
+    return np.lexsort((-value_N, query_N))
 
 
 def _relevant(query_N: np.ndarray, grade_N: np.ndarray, lengths_B: np.ndarray) -> Hits:
@@ -206,19 +219,17 @@ def _relevant(query_N: np.ndarray, grade_N: np.ndarray, lengths_B: np.ndarray) -
     return Hits(query_N[kept_N], rank_N[kept_N], grade_N[kept_N], len(lengths_B))
 
 
-def _tied(query_N: np.ndarray, score_N: np.ndarray, order_N: np.ndarray) -> np.ndarray:
-    """Positions of the documents whose score another document of the same query has."""
-    query_N, score_N = query_N[order_N], score_N[order_N]
+def _is_tied(query_N: np.ndarray, score_N: np.ndarray) -> np.ndarray:
+    """Which documents, in rank order, have the score of another one of the same query."""
     as_next_N = (query_N[1:] == query_N[:-1]) & (score_N[1:] == score_N[:-1])
-    is_tied_N = np.zeros(len(order_N), dtype=bool)
+    is_tied_N = np.zeros(len(score_N), dtype=bool)
     is_tied_N[1:] |= as_next_N
     is_tied_N[:-1] |= as_next_N
-    tied_N: np.ndarray = order_N[is_tied_N]
-    return tied_N
+    return is_tied_N
 
 
-def _tie_key(ties: TieOrder, document_ids: list[str], query_ids: list[str]) -> Callable[[int], str | tuple[int, str]]:
-    """What tied documents are sorted by, from their position."""
+def _tie_key(ties: TieOrder, ids: list[tuple[str, str]]) -> Callable[[int], str | tuple[int, str]]:
+    """What tied documents are sorted by, from their number; ids are those of query and document."""
     if ties == "hashed":
-        return lambda at: (zlib.crc32(document_ids[at].encode(), zlib.crc32(query_ids[at].encode())), document_ids[at])
-    return document_ids.__getitem__
+        return lambda at: (zlib.crc32(ids[at][1].encode(), zlib.crc32(ids[at][0].encode())), ids[at][1])
+    return lambda at: ids[at][1]

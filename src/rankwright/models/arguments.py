@@ -13,8 +13,8 @@ BACKENDS = {"torch": "torch", "openvino": "openvino"}
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}
 
 REFUSED_ARGUMENTS = {
+    "train_datasets": "the card says what the model's run was trained on. Write others into its README.md.",
     "config_kwargs": "config.json is read as it is. Use num_labels=, max_length=, activation= or similarity=.",
-    "pool": "there are no worker processes. Call it without pool: one model may be called from many threads.",
     "convert_to_tensor": "rank() gives entries with floats. Use predict(..., convert_to_tensor=True) for a tensor.",
 }
 """Arguments of ST that cannot take effect: what to do instead."""
@@ -23,16 +23,13 @@ _DTYPE = "The type is chosen at opening: pass dtype='float32', 'bfloat16' or 'fl
 _DEVICE = "Use to('cpu') or to('cuda')."
 _MODULE = "The weights are not in a torch module: use trainable() for one, spec or spec.config for the settings."
 _TRAINING = "Use rankwright.train(model, data, out=FOLDER), or trainable() for the torch module."
-_PROCESSES = "There are no worker processes. Call encode() or predict(); one model may be called from many threads."
-_PUBLISHING = "Use save(FOLDER), then huggingface_hub.upload_folder."
 
 REFUSED_ATTRIBUTES = {
     **dict.fromkeys(("half", "float", "bfloat16", "double"), _DTYPE),
     **dict.fromkeys(("cuda", "cpu"), _DEVICE),
     **dict.fromkeys(("model", "config", "modules", "parameters", "state_dict", "forward", "model[0]"), _MODULE),
     **dict.fromkeys(("fit", "old_fit", "train"), _TRAINING),
-    **dict.fromkeys(("start_multi_process_pool", "stop_multi_process_pool", "encode_multi_process"), _PROCESSES),
-    **dict.fromkeys(("push_to_hub", "save_to_hub"), _PUBLISHING),
+    "save_to_hub": "Use push_to_hub(repo_id).",
     "evaluate": "Use rankwright.evaluate(model, data).",
 }
 """What a model of ST has and ours has not: what to do instead."""

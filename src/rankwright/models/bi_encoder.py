@@ -18,8 +18,8 @@ from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_
 from rankwright.models.checkpoint_read import kind_of, noted_type
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
-from rankwright.models.model import Model, as_tensor, ranked, to_output
-from rankwright.models.precision import quantize
+from rankwright.models.model import Model, Workers, as_tensor, ranked, to_output
+from rankwright.models.precision import check_precision, quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
 TASK_PROMPTS: dict[str | None, tuple[str, ...]] = {
@@ -141,7 +141,7 @@ class BiEncoder(Model):
         convert_to_numpy: bool = True,
         output_value: str | None = "sentence_embedding",
         task: str | None = None,
-        device: str | None = None,
+        device: str | Sequence[str] | None = None,
         sentences: str | Sequence[str] | None = None,
         inputs: str | Sequence[str] | None = None,
         show_progress_bar: bool | None = None,
@@ -168,13 +168,13 @@ class BiEncoder(Model):
                 text; None for both and the ids, a dictionary for each text.
             task: "query" or "document" takes the checkpoint's prompt for it, where it has one; `encode_query` and
                 `encode_document` are this function with `task` set.
-            device: only the model's own; use `to()` to move it.
+            device: the model's own (use `to()` to move it), or a list: worker processes on these for this call.
             sentences: ST's name of `texts`.
             inputs: ST's newer name of `texts`.
             show_progress_bar: ST's name of `show_progress`.
             normalize_embeddings: ST's name of `normalize`.
-            pool: refused; the message says what to do.
-            chunk_size: without effect; ST's worker processes take so many texts at a time.
+            pool: worker processes from `start_multi_process_pool`, which says what they are worth.
+            chunk_size: texts that a worker process takes at a time, at most.
 
         Returns:
             (B, E) float32, or (E,) for one text. Other than embeddings: a list of tensors or dictionaries, as in ST
@@ -185,10 +185,15 @@ class BiEncoder(Model):
             TypeError: nothing to work on, or two names for one argument.
             DataError: something that is not a text.
         """
-        refuse_arguments({"pool": pool})
         texts = one_of({"texts": texts, "sentences": sentences, "inputs": inputs})
         normalize = one_of({"normalize": normalize, "normalize_embeddings": normalize_embeddings}, False)
-        self._check_device(device)
+        workers = Workers(pool, device, chunk_size)
+        self._check_workers(workers)
+        if output_value != "sentence_embedding" and (pool is not None or isinstance(device, (list, tuple))):
+            raise ConfigError(
+                f"output_value={output_value!r} is computed in this process only. Leave out pool= and the list of "
+                "devices; sentence embeddings can have them."
+            )
         if texts is None:
             raise TypeError("encode() needs texts: a string or a list of strings.")
         is_single = isinstance(texts, str)
@@ -198,10 +203,11 @@ class BiEncoder(Model):
         show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
         dim = truncate_dim if truncate_dim is not None else self.truncate_dim
         self._check_dim(dim)
+        ranges = check_precision(precision, ranges, dim or self.checkpoint.spec.embedding_size)
         if output_value == "token_embeddings":
             states = [as_tensor(rows) for rows in self._run_tokens(listed, prompt=prompt, limits=limits, task=task)]
             return states[0] if is_single else states
-        rows = self._rows(listed, task, prompt=prompt, limits=limits, show_progress=show)
+        rows = self._rows(listed, prompt=prompt, limits=limits, show_progress=show, task=task, workers=workers)
         rows = rows if dim is None else rows[:, :dim]
         rows = unit(rows) if normalize else rows
         if output_value is None:
@@ -218,17 +224,60 @@ class BiEncoder(Model):
     encode_query = partialmethod(encode, task="query")
     encode_document = partialmethod(encode, task="document")
 
+    def encode_multi_process(
+        self,
+        sentences: Sequence[str],
+        pool: Any,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        chunk_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: str = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+    ) -> Any:
+        """ST's old name of `encode(texts, pool=pool)`.
+
+        Args:
+            sentences: the texts.
+            pool: as in `encode`, like all that follows.
+            prompt_name: as in `encode`.
+            prompt: as in `encode`.
+            batch_size: as in `encode`.
+            chunk_size: as in `encode`.
+            show_progress_bar: as in `encode`.
+            precision: as in `encode`.
+            normalize_embeddings: as in `encode`.
+            truncate_dim: as in `encode`.
+
+        Returns:
+            (B, E) float32.
+        """
+        return self.encode(
+            sentences,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            pool=pool,
+            chunk_size=chunk_size,
+            show_progress_bar=show_progress_bar,
+            precision=precision,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+        )
+
     def similarity(self, a: Any, b: Any) -> Any:
         """Similarity of each row of `a` with each of `b`, higher is nearer.
 
         Args:
-            a: (A, E) or (E,); array or tensor.
-            b: (B, E) or (E,).
+            a: (A, E) or (E,); array or tensor, of any `precision` of `encode`: packed bits count as -1 and 1.
+            b: (B, E) or (E,); the precision may be another.
 
         Returns:
             (A, B) float32; a tensor if `a` is one.
         """
-        return _like(a, SIMILARITIES[self._similarity](rows_of(a), rows_of(b)))
+        return _like(a, SIMILARITIES[self._similarity](*self._comparable(a, b)))
 
     def similarity_pairwise(self, a: Any, b: Any) -> Any:
         """Similarity of row i of `a` with row i of `b`.
@@ -240,7 +289,7 @@ class BiEncoder(Model):
         Returns:
             (B,) float32; a tensor if `a` is one.
         """
-        return _like(a, PAIRWISE[self._similarity](rows_of(a), rows_of(b)))
+        return _like(a, PAIRWISE[self._similarity](*self._comparable(a, b)))
 
     def rank(
         self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
@@ -292,12 +341,23 @@ class BiEncoder(Model):
 
     get_sentence_embedding_dimension = get_embedding_dimension
 
+    def _comparable(self, a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+        size = self.get_embedding_dimension()
+        return rows_of(a, size), rows_of(b, size)
+
     def _rows(
-        self, texts: list[str], task: str | None, *, prompt: str, limits: BatchLimits, show_progress: bool
+        self,
+        texts: list[str],
+        *,
+        prompt: str,
+        limits: BatchLimits,
+        show_progress: bool,
+        task: str | None,
+        workers: Workers,
     ) -> np.ndarray:
         if not texts:
             return np.empty((0, self.checkpoint.spec.embedding_size), dtype=np.float32)
-        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress, task=task)
+        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress, task=task, workers=workers)
 
     def _details(
         self, texts: list[str], rows: np.ndarray, task: str | None, *, prompt: str, limits: BatchLimits
@@ -331,8 +391,8 @@ class BiEncoder(Model):
         """The name of the checkpoint's prompt for queries or documents, or for a task that a router knows."""
         routes = self.checkpoint.routes
         if task not in TASK_PROMPTS and task not in routes:
-            known = ", ".join(map(repr, dict.fromkeys(["query", "document", *routes])))
-            raise ConfigError(f"task={task!r}: expected one of {known}.")
+            known = " or ".join(map(repr, dict.fromkeys(["query", "document", *routes])))
+            raise ConfigError(f"task={task!r}: expected {known}.")
         return next((name for name in TASK_PROMPTS.get(task, (str(task),)) if name in self.prompts), None)
 
     def _check_dim(self, dim: int | None) -> None:

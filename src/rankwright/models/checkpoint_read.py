@@ -143,17 +143,18 @@ def read_spec(
     return replace(spec, num_labels=labels, head_is_new=head_is_new, activation=activation)
 
 
-def tasks_of(folder: Path, kind: Kind) -> tuple[str, ...]:
-    """The tasks that a checkpoint has routes of their own for.
+def tasks_of(folder: Path, kind: Kind) -> tuple[str | None, ...]:
+    """The tasks whose texts a checkpoint has modules for.
 
     Args:
         folder: the checkpoint.
         kind: what it is opened as.
 
     Returns:
-        Such as ("query", "document"); none for a model without a router.
+        Such as ("query", "document", None) of a router; None stands for texts without a task, and is alone where there
+        is no router.
     """
-    return tuple(task for task in _Checkpoint(folder, kind).routes if task is not None)
+    return tuple(_Checkpoint(folder, kind).routes)
 
 
 def noted_type(folder: Path) -> str | None:
@@ -254,7 +255,7 @@ class _Checkpoint:
             has_own_head = self.kind == "cross-encoder" and len(self.entries) == 1
             return () if has_own_head else read_modules(self.folder, self.entries, self.kind)
         if self.input.class_name == "StaticEmbedding":
-            return (Normalize(),) if self._plain_config.get("normalize", True) else ()
+            return (Normalize(),) if self._plain_config.get("normalize", False) else ()
         if self.kind == "bi-encoder":
             return (Pooling(),)
         return (self._yes_or_no(),) if self._is_language_model else ()

@@ -213,9 +213,13 @@ def _settings(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
-    """sentence_bert_config.json; OLD cross-encoders never read it, so that theirs may say what NEW ones need."""
+    """sentence_bert_config.json.
+
+    OLD never reads a cross-encoder's and knows no chat templates, so that there it may say what NEW needs.
+    """
     config: dict[str, Any] = {"max_seq_length": spec.max_length, "do_lower_case": spec.lower_case}
-    if spec.kind == "bi-encoder":
+    chat_format = None if spec.foreign is None else spec.foreign.chat_format
+    if spec.kind == "bi-encoder" and chat_format is None:
         return config
     task, output, feature = "sequence-classification", "logits", "scores"
     if any(isinstance(module, LogitScore) for module in spec.modules):
@@ -224,14 +228,15 @@ def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
         task, output, feature = "feature-extraction", "last_hidden_state", "token_embeddings"
     method = {"method": "forward", "method_output_name": output}
     modalities: dict[str, Any] = {"text": method}
-    if spec.foreign is not None and spec.foreign.chat_format is not None:
-        modalities["message"] = method | {"format": spec.foreign.chat_format}
+    if chat_format is not None:
+        modalities["message"] = method | {"format": chat_format}
     return config | {"transformer_task": task, "modality_config": modalities, "module_output_name": feature}
 
 
 def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
     """config.json of each module; what is read and given is named where it is not the embedding."""
     configs, given = [], "sentence_embedding" if spec.architecture.family == STATIC else "token_embeddings"
+    size = spec.architecture.hidden_size
     for module in spec.modules:
         is_last_of_scores = spec.kind == "cross-encoder" and module is spec.modules[-1]
         reads = {"module_input_name": given}
@@ -239,7 +244,7 @@ def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
         names |= {"module_output_name": "scores"} if is_last_of_scores else {}
         match module:
             case Pooling():
-                configs.append(_pooling_config(module, spec.architecture.hidden_size))
+                configs.append(_pooling_config(module, size))
                 given = "sentence_embedding"
             case Dense():
                 residual = {"use_residual": True} if module.adds_input else {}
@@ -249,6 +254,7 @@ def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
                     "bias": module.use_bias,
                 }
                 configs.append(sizes | {"activation_function": module.activation} | residual | names)
+                size = module.out_features
             case LayerNorm():
                 configs.append({"dimension": module.size})
             case LogitScore():
@@ -258,8 +264,8 @@ def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
     return configs
 
 
-def _pooling_config(pooling: Pooling, hidden_size: int) -> dict[str, Any]:
-    config: dict[str, Any] = {"word_embedding_dimension": hidden_size}
+def _pooling_config(pooling: Pooling, size: int) -> dict[str, Any]:
+    config: dict[str, Any] = {"word_embedding_dimension": size}
     if pooling.modes != tuple(mode for mode in POOLING_MODES if mode in pooling.modes):
         # only NEW concatenates in another order, so that only NEW can read this
         return config | {"pooling_mode": list(pooling.modes), "include_prompt": pooling.include_prompt}

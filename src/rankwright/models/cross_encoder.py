@@ -17,7 +17,7 @@ from rankwright.models.activations import activation_path, apply_activation, sof
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
-from rankwright.models.model import Model, ranked, to_output
+from rankwright.models.model import Model, Workers, ranked, to_output
 
 Pair = tuple[str, str]
 
@@ -134,7 +134,7 @@ class CrossEncoder(Model):
         show_progress: bool | None = None,
         convert_to_tensor: bool = False,
         convert_to_numpy: bool = True,
-        device: str | None = None,
+        device: str | Sequence[str] | None = None,
         sentences: Any = None,
         inputs: Any = None,
         show_progress_bar: bool | None = None,
@@ -156,13 +156,13 @@ class CrossEncoder(Model):
             show_progress: a progress bar on stderr (ST: `show_progress_bar`).
             convert_to_tensor: a torch tensor instead of an array.
             convert_to_numpy: with False, a list of tensors.
-            device: only the model's own; use `to()` to move it.
+            device: the model's own (use `to()` to move it), or a list: worker processes on these for this call.
             sentences: ST's name of `pairs`.
             inputs: ST's newer name of `pairs`.
             show_progress_bar: ST's name of `show_progress`.
             activation_fn: ST's name of `activation`.
-            pool: refused; the message says what to do.
-            chunk_size: without effect; ST's worker processes take so many pairs at a time.
+            pool: worker processes from `start_multi_process_pool`, which says what they are worth.
+            chunk_size: pairs that a worker process takes at a time, at most.
             num_workers: without effect; ST's old versions read pairs in so many processes.
 
         Returns:
@@ -173,11 +173,11 @@ class CrossEncoder(Model):
             TypeError: nothing to work on, or two names for one argument.
             DataError: something that is not a pair of texts.
         """
-        refuse_arguments({"pool": pool})
         pairs = one_of({"pairs": pairs, "inputs": inputs, "sentences": sentences})
         if pairs is None:
             raise TypeError("predict() needs pairs: a pair of strings, or a list of pairs.")
-        self._check_device(device)
+        workers = Workers(pool, device, chunk_size)
+        self._check_workers(workers)
         listed, is_single = pairs_of(pairs)
         chosen = one_of({"activation": activation, "activation_fn": activation_fn}, self.activation)
         show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
@@ -186,6 +186,7 @@ class CrossEncoder(Model):
             prompt=self._prompt(prompt_name, prompt),
             limits=BatchLimits(batch_tokens, batch_size),
             show_progress=show,
+            workers=workers,
         )
         scores = apply_activation(chosen, logits_BN)
         if apply_softmax and self.num_labels > 1:
@@ -212,7 +213,7 @@ class CrossEncoder(Model):
         activation_fn: Any = None,
         apply_softmax: bool = False,
         convert_to_tensor: bool = False,
-        device: str | None = None,
+        device: str | Sequence[str] | None = None,
         pool: Any = None,
         chunk_size: int | None = None,
         num_workers: int | None = None,
@@ -235,8 +236,8 @@ class CrossEncoder(Model):
             apply_softmax: without effect, as in ST: softmax is for several labels.
             convert_to_tensor: refused; the message says what to use.
             device: as in `predict`.
-            pool: refused; the message says what to do.
-            chunk_size: without effect, as in `predict`.
+            pool: as in `predict`.
+            chunk_size: as in `predict`.
             num_workers: without effect, as in `predict`.
 
         Returns:
@@ -246,7 +247,7 @@ class CrossEncoder(Model):
         Raises:
             ConfigError: a model with several labels, which has no single score to rank by.
         """
-        refuse_arguments({"convert_to_tensor": convert_to_tensor, "pool": pool})
+        refuse_arguments({"convert_to_tensor": convert_to_tensor})
         if self.num_labels != 1:
             raise ConfigError(f"rank() needs a model with 1 label, this one has {self.num_labels}. Use predict().")
         scores = self.predict(
@@ -260,6 +261,8 @@ class CrossEncoder(Model):
             show_progress=show_progress,
             show_progress_bar=show_progress_bar,
             activation_fn=activation_fn,
+            pool=pool,
+            chunk_size=chunk_size,
         )
         return ranked(scores, documents if return_documents else None, top_k)
 
@@ -290,10 +293,12 @@ class CrossEncoder(Model):
 
     default_activation_function = activation_fn
 
-    def _logits(self, pairs: list[Any], *, prompt: str, limits: BatchLimits, show_progress: bool) -> np.ndarray:
+    def _logits(
+        self, pairs: list[Any], *, prompt: str, limits: BatchLimits, show_progress: bool, workers: Workers
+    ) -> np.ndarray:
         if not pairs:
             return np.empty((0, self.num_labels), dtype=np.float32)
-        return self._run(pairs, prompt=prompt, limits=limits, show_progress=show_progress)
+        return self._run(pairs, prompt=prompt, limits=limits, show_progress=show_progress, workers=workers)
 
 
 def pairs_of(given: Any) -> tuple[list[Pair], bool]:

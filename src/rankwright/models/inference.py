@@ -1,8 +1,9 @@
-"""Many texts through an engine: chunks tokenised ahead, batches by length, results in order.
+"""Many texts through an engine: chunks tokenised ahead, equal texts run once, batches by length, results in order.
 
 In: texts or pairs. Out: one float32 row for each, and the truncation report.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ import numpy as np
 
 from rankwright.encoder.engine import Engine
 from rankwright.errors import ValueRangeError
-from rankwright.text import TokenBatch, Truncation, plan_batches
+from rankwright.text import TokenBatch, Truncation, first_alike, plan_batches
 from rankwright.text.tokenizer import Text, Tokenizer
+
+logger = logging.getLogger(__name__)
 
 CHUNK_TEXTS = 8192
 """Texts tokenised at a time; the next chunk is tokenised while this one runs."""
@@ -64,13 +67,13 @@ def run_texts(
     """
     output: np.ndarray | None = None
     report = Truncation()
-    for rows, batch, values, truncation in _batches(engine, tokenizer, texts, prompt, pools_prompt, limits):
-        report = report + truncation
+    for done in _batches(engine, tokenizer, texts, prompt, pools_prompt, limits):
+        report = report + done.truncation
         if output is None:
-            output = np.empty((len(texts), values.shape[1]), dtype=np.float32)
-        output[rows] = values
+            output = np.empty((len(texts), done.values.shape[1]), dtype=np.float32)
+        output[done.places] = done.values[done.rows]
         if progress is not None:
-            progress(len(batch))
+            progress(len(done.places))
     if output is None:
         raise ValueRangeError("run_texts needs at least one text, got none.")
     return output, report
@@ -98,26 +101,75 @@ def run_tokens(
     """
     outputs: list[np.ndarray] = [np.empty(0)] * len(texts)
     report = Truncation()
-    for rows, batch, values, truncation in _batches(engine, tokenizer, texts, prompt, True, limits):
-        report = report + truncation
-        for i, row in enumerate(rows):
-            outputs[row] = values[batch.starts_B1[i] : batch.starts_B1[i + 1]]
+    for done in _batches(engine, tokenizer, texts, prompt, True, limits):
+        report = report + done.truncation
+        for place, row in zip(done.places, done.rows, strict=True):
+            outputs[place] = done.values[done.batch.starts_B1[row] : done.batch.starts_B1[row + 1]]
     return outputs, report
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A batch that was run: text `places[i]` has row `rows[i]` of it; what truncation cost that was not told yet."""
+
+    places: np.ndarray
+    rows: np.ndarray
+    batch: TokenBatch
+    values: np.ndarray
+    truncation: Truncation
 
 
 def _batches(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[Text], prompt: str, pools_prompt: bool, limits: BatchLimits
-) -> Iterator[tuple[np.ndarray, TokenBatch, np.ndarray, Truncation]]:
-    """Places of texts, their tokens, what the engine gives for them, and what truncation cost that was not told yet."""
+) -> Iterator[_Done]:
+    """Batches of different texts, those that are equal to one of them with it."""
     device = str(getattr(engine, "device", ""))
     budget = limits.batch_tokens or BATCH_TOKENS["cuda" if "cuda" in device else engine.name]
     for start, (tokens, truncation) in _tokenised(tokenizer, texts, prompt, pools_prompt):
-        for rows in plan_batches(
-            tokens.lengths_B, batch_tokens=budget, max_texts=limits.max_texts, powers_of_two=engine.fixes_shapes
-        ):
-            batch = tokens.select(rows)
-            yield start + rows, batch, engine.run(batch), truncation
-            truncation = Truncation()
+        first_B = first_alike(tokens)
+        waiting = np.flatnonzero(first_B == np.arange(len(tokens)))
+        copies = _copies(first_B) if len(waiting) < len(tokens) else None
+        while len(waiting):
+            planned = plan_batches(
+                tokens.lengths_B[waiting],
+                batch_tokens=budget,
+                max_texts=limits.max_texts,
+                powers_of_two=engine.fixes_shapes,
+            )
+            done = 0
+            for chosen, batch, values in _within_memory(engine, tokens, [waiting[rows] for rows in planned]):
+                done += 1
+                own = [chosen[i : i + 1] if copies is None else copies[chosen[i]] for i in range(len(chosen))]
+                rows = np.repeat(np.arange(len(own)), [len(places) for places in own])
+                yield _Done(start + np.concatenate(own), rows, batch, values, truncation)
+                truncation = Truncation()
+            left = planned[done:]
+            if left:  # the first of them did not fit
+                budget = len(left[0]) * int(tokens.lengths_B[waiting[left[0]]].max()) // 2
+            waiting = waiting[np.concatenate(left)] if left else waiting[:0]
+
+
+def _within_memory(
+    engine: Engine, tokens: TokenBatch, planned: Sequence[np.ndarray]
+) -> Iterator[tuple[np.ndarray, TokenBatch, np.ndarray]]:
+    """The texts, tokens and values of each batch, up to the first for which memory does not suffice."""
+    for chosen in planned:
+        batch = tokens.select(chosen)
+        try:
+            values = engine.run(batch)
+        except MemoryError:
+            if len(batch) == 1:
+                raise
+            logger.warning("not enough memory for %d texts at a time: going on with half as many", len(batch))
+            return
+        yield chosen, batch, values
+
+
+def _copies(first_B: np.ndarray) -> dict[int, np.ndarray]:
+    """All places of each text, by its first one."""
+    order = np.argsort(first_B, kind="stable")
+    firsts, starts = np.unique(first_B[order], return_index=True)
+    return dict(zip(firsts.tolist(), np.split(order, starts[1:]), strict=True))
 
 
 def _tokenised(

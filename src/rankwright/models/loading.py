@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from rankwright.encoder.engine import Engine, make_engine
 from rankwright.encoder.parameters import check_finite, has_more_layers, kept_tensors, match_parameters
-from rankwright.encoder.spec import STATIC, Kind, ModelSpec
+from rankwright.encoder.spec import STATIC, Dense, Kind, LayerNorm, ModelSpec, Pooling
 from rankwright.errors import ConfigError
 from rankwright.hub import resolve
 from rankwright.models.checkpoint_read import read_spec, read_weights, tasks_of
@@ -53,7 +54,8 @@ class Checkpoint:
     """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first.
 
     `kept` are tensors that the model does not use and that saving writes again; `routes` are the checkpoints that texts
-    of a task run through, where a router sends them elsewhere.
+    of a task run through, where a router sends them elsewhere; `takes_any` is false where it sends texts without a task
+    nowhere.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Checkpoint:
     kept: Mapping[str, np.ndarray]
     wishes: Wishes
     routes: "Mapping[str, Checkpoint]" = field(default_factory=dict)
+    takes_any: bool = True
     _engine: Engine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -84,10 +87,13 @@ class Checkpoint:
 
     @cached_property
     def states(self) -> "Checkpoint":
-        """The transformer alone, which gives the state of each token."""
+        """The modules before the pooling, which give the state of each token."""
         if self.spec.architecture.family == STATIC:
             raise ConfigError(f"{self.folder}: a model without a transformer has no states of tokens, only embeddings.")
-        return self.with_spec(replace(self.spec, kind="bi-encoder", modules=()))
+        modules = tuple(takewhile(lambda module: not isinstance(module, Pooling), self.spec.modules))
+        dropped = tuple(f"{m.name}." for m in self.spec.modules[len(modules) :] if isinstance(m, Dense | LayerNorm))
+        parameters = {name: array for name, array in self.parameters.items() if not name.startswith(dropped)}
+        return self.with_spec(replace(self.spec, modules=modules)).with_parameters(parameters)
 
     def wished(self, *, device: str | None = None, dtype: str | None = None) -> "Checkpoint":
         """The same checkpoint for another device or type of computation; None: as it was."""
@@ -128,8 +134,8 @@ def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
         takes_code=wishes.trust_remote_code,
     )
     tasks = tasks_of(folder, wishes.kind)
-    routes = {task: _open_route(folder, wishes, task) for task in tasks}
-    return replace(_open_route(folder, wishes, None), routes=routes)
+    routes = {task: _open_route(folder, wishes, task) for task in tasks if task is not None}
+    return replace(_open_route(folder, wishes, None), routes=routes, takes_any=None in tasks)
 
 
 def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
@@ -184,6 +190,7 @@ def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
         keeps_end=facts.truncation_side == "left",
         adds_special_tokens=spec.architecture.family != STATIC,
         render=render,
+        num_rows=spec.architecture.vocab_size,
     )
     architecture = spec.architecture
     check_tokenizer(

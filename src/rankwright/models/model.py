@@ -4,19 +4,22 @@ In: `Checkpoint`. Out: rows for texts; folders.
 """
 
 import logging
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec, Pooling
 from rankwright.errors import ConfigError
-from rankwright.models.arguments import REFUSED_ATTRIBUTES
+from rankwright.models.arguments import REFUSED_ATTRIBUTES, refuse_arguments
 from rankwright.models.describe import describe
 from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
@@ -25,6 +28,7 @@ from rankwright.text.tokenizer import Text, Tokenizer
 
 if TYPE_CHECKING:
     from rankwright.encoder.ops_torch import TorchEncoder
+    from rankwright.models.worker_pool import WorkerPool
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,15 @@ _ROUTER_ADVICE = (
     "{}: a model with a router is run, not trained. Train the model of one route by itself, "
     "and put them together with sentence-transformers."
 )
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Which processes run the texts of a call: those of `pool`, new ones for a list of devices, or else this one."""
+
+    pool: Any = None
+    device: str | Sequence[str] | None = None
+    chunk_size: int | None = None
 
 
 class Model(ABC):
@@ -50,6 +63,7 @@ class Model(ABC):
             raise TypeError(f"{type(self).__name__}() needs a name: a folder, or a name on the Hub.")
         self.checkpoint = open_checkpoint(name, wishes)
         spec = self.checkpoint.spec
+        self._in_folder = spec, self.checkpoint.parameters
         self.prompts = {**spec.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or spec.default_prompt_name
         self.truncation = Truncation()
@@ -102,6 +116,66 @@ class Model(ABC):
         tensors = {**self.checkpoint.kept, **parameters}
         write_checkpoint(Path(folder), self.spec, tensors, source=self.folder)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        token: str | bool | None = None,
+        *,
+        private: bool | None = None,
+        commit_message: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        exist_ok: bool = False,
+        replace_model_card: bool = False,
+        local_model_path: str | Path | None = None,
+        safe_serialization: bool = True,
+        train_datasets: Sequence[str] | None = None,
+    ) -> str:
+        """Put the model on the Hub, with the card that lies beside it.
+
+        Args:
+            repo_id: "organization/name"; without an organization, that of the token's user.
+            token: with the right to write; None: HF_TOKEN or the stored login.
+            private: whether a new repository is private; None: what its owner has chosen on the Hub.
+            commit_message: None: says what kind of model it is.
+            revision: branch, made if there is none; None: main.
+            create_pr: ask its owner to take the files, in a pull request, instead of a commit.
+            exist_ok: whether the repository may exist.
+            replace_model_card: send this model's card where the repository has one.
+            local_model_path: a folder to send instead of this model.
+            safe_serialization: only True; weights are written as safetensors.
+            train_datasets: refused; the message says what to do.
+
+        Returns:
+            The address of the commit, or of the pull request.
+
+        Raises:
+            HubError: the Hub is not there, does not know the user, or refuses.
+            ConfigError: an argument that cannot take effect.
+        """
+        from rankwright.hub_upload import CARD, Destination, upload
+
+        refuse_arguments({"train_datasets": train_datasets})
+        if not safe_serialization:
+            raise ConfigError(
+                "safe_serialization=False: weights are written as safetensors only, which every library reads. "
+                "Leave it out."
+            )
+        to = Destination(repo_id, token, private, revision, create_pr, exist_ok, replace_model_card)
+        with TemporaryDirectory(prefix="rankwright-") as temporary:
+            folder = Path(temporary) / "model"
+            if local_model_path is not None:
+                if not Path(local_model_path).is_dir():
+                    raise ConfigError(f"local_model_path={str(local_model_path)!r}: expected the folder of a model.")
+                shutil.copytree(local_model_path, folder)
+            else:
+                self.save(folder)
+            card = self.folder / CARD
+            if local_model_path is None and card.is_file() and not self._is_changed:
+                shutil.copyfile(card, folder / CARD)
+            message = commit_message or f"Add {type(self).__name__} model"
+            return upload(folder, to, message=message, description=str(self) if create_pr else "")
+
     def save_pretrained(self, folder: str | Path) -> None:
         """ST's name of `save`.
 
@@ -148,6 +222,34 @@ class Model(ABC):
         """
         self.checkpoint = self.checkpoint.wished(device=str(device))
         return self
+
+    def start_multi_process_pool(self, target_devices: Sequence[str] | None = None) -> "WorkerPool":
+        """Worker processes, each with this model on a device of its own, for `pool=` of `encode` and `predict`.
+
+        It is worth it with several GPUs: one worker each. On the CPU one process uses all cores already; workers share
+        them out, each with its own copy of the engine in memory, and cost a second or more to start. On 2 cores 2
+        workers saved less than a tenth of the processor time (LOG.md).
+
+        Args:
+            target_devices: one for each worker, such as ["cuda:0", "cuda:1"] or ["cpu", "cpu"]; None: every CUDA
+                device, or where there is none a CPU worker for each 8 cores.
+
+        Returns:
+            The pool. Use it in a `with` statement, or end it with `stop_multi_process_pool`.
+        """
+        from rankwright.models.worker_pool import WorkerPool, default_devices
+
+        devices = default_devices(self.checkpoint.wishes.engine) if target_devices is None else target_devices
+        return WorkerPool(self.checkpoint, devices, self.save if self._is_changed else None)
+
+    @staticmethod
+    def stop_multi_process_pool(pool: "WorkerPool") -> None:
+        """End the processes that `start_multi_process_pool` started.
+
+        Args:
+            pool: what it returned.
+        """
+        pool.stop()
 
     @property
     def folder(self) -> Path:
@@ -229,12 +331,24 @@ class Model(ABC):
         return self.prompts[name]
 
     @property
+    def _is_changed(self) -> bool:
+        """Whether the folder describes another model, or holds other weights."""
+        spec, parameters = self._in_folder
+        return self.checkpoint.spec is not spec or self.checkpoint.parameters is not parameters
+
+    @property
     def _pools_prompt(self) -> bool:
         return _pools_prompt(self.checkpoint.spec)
 
     def _route(self, task: str | None) -> tuple[Checkpoint, Tokenizer]:
-        """What texts of a task run through; where a router does not send them elsewhere, the model's own."""
-        route = self.checkpoint.routes.get(task or "")
+        """What texts of a task run through; without a router the model's own, whatever the task."""
+        routes = self.checkpoint.routes
+        route = routes.get(task or "")
+        if route is None and (routes if task else not self.checkpoint.takes_any):
+            raise ConfigError(
+                f"{self.folder}: its router sends texts of task={task!r} nowhere. Pass task= one of "
+                f"{', '.join(map(repr, routes))}."
+            )
         if route is None:
             return self.checkpoint, self._tokenizer
         length = (
@@ -248,21 +362,29 @@ class Model(ABC):
         *,
         prompt: str,
         limits: BatchLimits,
-        show_progress: bool = False,
+        show_progress: bool,
         task: str | None = None,
+        workers: Workers = Workers(),
     ) -> np.ndarray:
         """The engine's rows for all texts; says in the log what was cut."""
         route, tokenizer = self._route(task)
-        with progress_bar(len(texts), show_progress) as progress:
-            rows, self.truncation = run_texts(
-                route.engine,
-                tokenizer,
-                texts,
-                prompt=prompt,
-                pools_prompt=_pools_prompt(route.spec),
-                limits=limits,
-                progress=progress,
-            )
+        pools_prompt = _pools_prompt(route.spec)
+        with self._pool_for(workers) as pool, progress_bar(len(texts), show_progress) as progress:
+            if pool is None:
+                rows, self.truncation = run_texts(
+                    route.engine,
+                    tokenizer,
+                    texts,
+                    prompt=prompt,
+                    pools_prompt=pools_prompt,
+                    limits=limits,
+                    progress=progress,
+                )
+            else:
+                from rankwright.models.worker_pool import Job
+
+                job = Job(prompt, pools_prompt, limits, tokenizer.max_length, task)
+                rows, self.truncation = pool.run(texts, job, chunk_size=workers.chunk_size, progress=progress)
         self._say_what_was_cut()
         return rows
 
@@ -281,15 +403,41 @@ class Model(ABC):
             message = "%d of %d texts were cut to %d tokens (%d tokens lost)"
             logger.info(message, cut.num_truncated, cut.num_texts, self.max_length, cut.tokens_lost)
 
-    def _check_device(self, device: str | None) -> None:
-        if device is not None and str(device) != self.device:
+    @contextmanager
+    def _pool_for(self, workers: Workers) -> "Iterator[WorkerPool | None]":
+        """The pool of a call: the one given, or for a list of devices one that ends with the call."""
+        if isinstance(workers.device, (list, tuple)):
+            with self.start_multi_process_pool(workers.device) as own:
+                yield own
+        else:
+            yield workers.pool
+
+    def _check_workers(self, workers: Workers) -> None:
+        """Refuse a pool that is none of this model's, and a device that is not this model's."""
+        pool, device = workers.pool, workers.device
+        if pool is not None:
+            from rankwright.models.worker_pool import WorkerPool
+
+            if not isinstance(pool, WorkerPool):
+                raise ConfigError(f"pool={pool!r:.80}: expected what start_multi_process_pool() returned.")
+            if not pool.serves(self.checkpoint):
+                raise ConfigError(
+                    "pool= holds another model, or other weights or another type of this one. "
+                    "Start one with start_multi_process_pool() of this very model."
+                )
+        if isinstance(device, (list, tuple)):
+            if pool is not None:
+                raise ConfigError(f"device={device!r:.80} and pool= both say which processes to use: pass one.")
+        elif device is not None and str(device) != self.device:
             raise ConfigError(
                 f"device={str(device)!r}: this model is on {self.device!r}. Use model.to({str(device)!r})."
             )
 
 
 def _pools_prompt(spec: ModelSpec) -> bool:
-    return all(m.include_prompt for m in spec.modules if isinstance(m, Pooling))
+    # as in ST, in a chat template the prompt's tokens are not told apart
+    is_chat = spec.foreign is not None and spec.foreign.chat_format is not None
+    return is_chat or all(m.include_prompt for m in spec.modules if isinstance(m, Pooling))
 
 
 @contextmanager

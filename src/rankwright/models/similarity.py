@@ -61,23 +61,45 @@ def check_similarity(name: Any) -> str:
     return str(name)
 
 
-def rows_of(embeddings: object) -> np.ndarray:
-    """Embeddings as a float32 matrix: a vector becomes one row.
+def rows_of(embeddings: object, size: int | None = None) -> np.ndarray:
+    """Embeddings as a float32 matrix: a vector becomes one row, packed bits become signs.
+
+    Levels (int8, uint8) are taken as the numbers that they are, as in ST. Their similarities are near those of the
+    embeddings where all dimensions have one range, symmetric around 0 (LOG.md).
 
     Args:
         embeddings: an array, tensor or list of them.
+        size: dimensions of the embeddings; bytes that are an eighth as many are bits. None: nothing is packed.
 
     Returns:
-        (N, E) float32.
+        (N, E) float32; -1 and 1 for the bits of "binary" and "ubinary".
 
     Raises:
-        ShapeError: more than two axes.
+        ShapeError: more than two axes, or bytes that are neither levels nor bits of embeddings of this size.
     """
     if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
-        embeddings = [row.detach().cpu().float().numpy() for row in embeddings]
-    if hasattr(embeddings, "detach"):
-        embeddings = embeddings.detach().cpu().float().numpy()
-    rows = np.atleast_2d(np.asarray(embeddings, dtype=np.float32))
+        embeddings = [_array_of(row) for row in embeddings]
+    rows = np.atleast_2d(_array_of(embeddings) if hasattr(embeddings, "detach") else np.asarray(embeddings))
     if rows.ndim != 2:
         raise ShapeError(f"embeddings have {rows.ndim} axes, expected a vector or a matrix.")
-    return rows
+    if size is not None and rows.dtype in (np.int8, np.uint8) and rows.shape[1] != size:
+        return _signs_of(rows, size)
+    return rows.astype(np.float32)
+
+
+def _array_of(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return array
+
+
+def _signs_of(rows: np.ndarray, size: int) -> np.ndarray:
+    """-1 and 1 for packed bits: the distances and products of these are those of the bits."""
+    width = -(-size // 8)
+    if rows.shape[1] != width:
+        raise ShapeError(
+            f"{rows.dtype} embeddings are {rows.shape[1]} wide, expected {size} (precision int8 or uint8) or {width} "
+            "(binary or ubinary). If they were truncated, set the model's truncate_dim to what encode was given."
+        )
+    bits = (rows.astype(np.int16) + 128).astype(np.uint8) if rows.dtype == np.int8 else rows
+    return np.unpackbits(bits, axis=-1, count=size).astype(np.float32) * 2 - 1

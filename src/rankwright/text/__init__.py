@@ -3,7 +3,7 @@
 In: texts or pairs of texts. Does: prompts, tokenisation, truncation. Out: `TokenBatch` and a truncation report.
 """
 
-from rankwright.text.batches import plan_batches
+from rankwright.text.batches import first_alike, plan_batches
 from rankwright.text.tokens import TokenBatch, Truncation
 
-__all__ = ["TokenBatch", "Truncation", "plan_batches"]
+__all__ = ["TokenBatch", "Truncation", "first_alike", "plan_batches"]

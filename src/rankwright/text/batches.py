@@ -4,8 +4,11 @@ In: the lengths of all texts. Out: lists of indices; the caller puts the results
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+
+from rankwright.text.tokens import TokenBatch
 
 
 def plan_batches(
@@ -32,3 +35,23 @@ def plan_batches(
         batches.append(order[start : start + fit])
         start += fit
     return batches
+
+
+def first_alike(tokens: TokenBatch) -> np.ndarray:
+    """For each text the place of the first one with the same tokens, so that equal texts are run once.
+
+    Args:
+        tokens: B texts.
+
+    Returns:
+        (B,) places; a text's own where none before it is equal.
+    """
+    seen: dict[bytes, int] = {}
+    starts, ids, types = tokens.starts_B1.tolist(), tokens.ids_T, tokens.type_ids_T
+    first = []
+    for i, (start, stop) in enumerate(pairwise(starts)):
+        key = ids[start:stop].tobytes()
+        if types is not None:
+            key += types[start:stop].tobytes()
+        first.append(seen.setdefault(key, i))
+    return np.asarray(first, dtype=np.int64)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from rankwright.errors import DataError, ModelFormatError, first_line
 from rankwright.text.tokens import TokenBatch, Truncation, pack
 
@@ -28,6 +30,7 @@ class Tokenizer:
         keeps_end: cut at the start of a text instead of its end (truncation_side "left").
         adds_special_tokens: False for models without a transformer.
         render: writes a text or pair and the prompt into a chat template, whose end is kept when a text is cut.
+        num_rows: rows of the model's table of tokens; None: enough.
     """
 
     backend: "tokenizers.Tokenizer"
@@ -37,6 +40,7 @@ class Tokenizer:
     keeps_end: bool = False
     adds_special_tokens: bool = True
     render: Callable[[Text, str], str] | None = None
+    num_rows: int | None = None
 
     def with_max_length(self, max_length: int) -> Self:
         """The same tokenizer with another maximum length."""
@@ -57,6 +61,7 @@ class Tokenizer:
 
         Raises:
             DataError: something that is not a text, or holds a lone surrogate.
+            ModelFormatError: a text holds an added token that the model has no embedding for.
         """
         check_texts(texts)
         encodings = self._encode(texts, prompt)
@@ -78,6 +83,14 @@ class Tokenizer:
             position_ids_start=self.position_ids_start,
             prompt_length=self.prompt_length(prompt) if prompt and not pools_prompt else 0,
         )
+        if self.num_rows is not None and batch.ids_T.max(initial=0) >= self.num_rows:
+            token = int(batch.ids_T.max())
+            text = int(np.searchsorted(batch.starts_B1, int(batch.ids_T.argmax()), side="right")) - 1
+            raise ModelFormatError(
+                f"text {text} holds {self.backend.id_to_token(token)!r}, which was added to the tokenizer with id "
+                f"{token}, but the model has {self.num_rows} embeddings (vocab_size). Leave the token out, or take "
+                "tokenizer and weights of one checkpoint."
+            )
         return batch, Truncation(len(ids_B), len(truncated), lost)
 
     def _encode(self, texts: Sequence[Text], prompt: str) -> list["tokenizers.Encoding"]:
@@ -95,7 +108,8 @@ class Tokenizer:
         same = 0
         while same < min(len(first), len(second)) and first[-same - 1] == second[-same - 1]:
             same += 1
-        return list(first[len(first) - same :])
+        # two renderings that are the same hold no text, so that nothing says where the end begins
+        return [] if same == min(len(first), len(second)) else list(first[len(first) - same :])
 
     def prompt_length(self, prompt: str) -> int:
         """Tokens of the prompt after truncation, with the leading special token, without a trailing one, as in ST."""
@@ -108,7 +122,7 @@ class Tokenizer:
         if isinstance(texts, str):
             return {"input_ids": self.encode(texts)}
         check_texts(texts)
-        return {"input_ids": [list(encoding.ids) for encoding in self.backend.encode_batch_fast(list(texts))]}
+        return {"input_ids": [list(encoding.ids) for encoding in self._encode(texts, "")]}
 
     @property
     def vocab_size(self) -> int:
@@ -129,7 +143,7 @@ class Tokenizer:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special tokens included, after truncation."""
-        return [min(len(e.ids), self.max_length) for e in self.backend.encode_batch_fast(list(texts))]
+        return [min(len(encoding.ids), self.max_length) for encoding in self._encode(texts, "")]
 
     def __len__(self) -> int:
         return int(self.backend.get_vocab_size())
@@ -138,7 +152,9 @@ class Tokenizer:
 def check_tokenizer(
     tokenizer: Tokenizer, place: object, *, example: Text, num_rows: int, num_types: int | None
 ) -> None:
-    """Whether a tokenizer can encode, and gives ids that the model has rows for: an engine may read beyond its table.
+    """Whether a tokenizer can encode, and has a vocabulary that the model has rows for.
+
+    Tokens that were added may be beyond them, as in checkpoints that people have: `batch` refuses a text with one.
 
     Args:
         tokenizer: the tokenizer.
@@ -162,11 +178,11 @@ def check_tokenizer(
             f"{place}: its tokenizer cannot encode {example!r}: {first_line(err)} A special token may be missing from "
             "its vocabulary. Download the tokenizer again."
         ) from err
-    highest = _highest_id(backend)
-    if highest >= num_rows:
+    size = int(backend.get_vocab_size(with_added_tokens=False))
+    if size > num_rows:
         raise ModelFormatError(
-            f"{place}: its tokenizer has the token {backend.id_to_token(highest)!r} with id {highest}, but the model "
-            f"has only {num_rows} embeddings (vocab_size). Take tokenizer and weights of one checkpoint."
+            f"{place}: its tokenizer has a vocabulary of {size} tokens, but the model has only {num_rows} embeddings "
+            "(vocab_size). Take tokenizer and weights of one checkpoint."
         )
     if num_types is not None and max(encoding.type_ids, default=0) >= num_types:
         raise ModelFormatError(
@@ -174,13 +190,6 @@ def check_tokenizer(
             f"{num_types}. Take tokenizer and weights of one checkpoint, or leave token_type_ids out of "
             "model_input_names."
         )
-
-
-def _highest_id(backend: "tokenizers.Tokenizer") -> int:
-    num_tokens = int(backend.get_vocab_size())
-    if all(backend.id_to_token(i) is not None for i in range(num_tokens)):
-        return num_tokens - 1
-    return max(backend.get_vocab().values(), default=0)  # ten times slower
 
 
 def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end: bool = False) -> list[int]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rankwright.text.tokenizer import Tokenizer
@@ -16,6 +17,7 @@ def names(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """Words of commands and what they stand for, in a new working folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ok.txt").write_text("Lima\nCusco\n")
+    np.save(tmp_path / "ranges.npy", np.zeros((2, 3)))
     run_file = "".join(f"q{i} Q0 d{i % 10} 1 1.0 run\n" for i in range(20))
     (tmp_path / "first.run").write_text(run_file)
     yield {
@@ -37,6 +39,11 @@ def names(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         ("evaluate BI BEIR --out beir", 2, "--out beir: this is a folder"),
         ("evaluate BI BEIR --out ok.txt/x.json", 1, "ok.txt"),
         ("encode BI ok.txt --out ok.txt/x.npy", 1, "ok.txt"),
+        ("encode BI ok.txt --out e.npy --ranges r.npy --precision int8", 1, "r.npy: there is no such file"),
+        ("encode BI ok.txt --out e.npy --ranges ok.txt --precision int8", 1, "expected a .ranges.npy file that"),
+        ("encode BI ok.txt --out e.npy --ranges ranges.npy --precision int8", 2, "shape (2, 3), expected (2, 32)"),
+        ("encode BI ok.txt --out e.npy --ranges ranges.npy", 2, "ranges= has no effect with precision='float32'"),
+        ("encode BI ok.txt --out e.npy --precision int4", 2, "precision='int4': expected one of"),
         ("card missing --out ok.txt/x.md", 1, "ok.txt"),
         ("train --kind bi-encoder --base BI --train BEIR --out ok.txt", 2, "a file is in the way"),
     ],

@@ -56,7 +56,7 @@ def test_the_version_needs_no_verb() -> None:
     assert run("--version") == Done(0, f"rankwright {__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "rank", "encode", "card", "demo"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "rank", "encode", "card", "verify", "demo"])
 def test_help_ends_with_0_and_an_unknown_flag_with_2(verb: str) -> None:
     shown = run(verb, "--help")
     assert shown.code == 0
@@ -107,6 +107,25 @@ def test_encode_says_what_was_cut(tiny: Any, documents: Path, tmp_path: Path) ->
     assert f"truncated_texts: {len(CORPUS)}\n" in done.out
     assert np.load(out).dtype == np.uint8
     assert np.load(out).shape == (len(CORPUS), 4)
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_encode_keeps_the_ranges_of_the_documents_for_queries(
+    tiny: Any, documents: Path, tmp_path: Path, precision: str
+) -> None:
+    folder, out, ranges = tiny.bi_encoder("bert"), tmp_path / "docs.npy", tmp_path / "docs.ranges.npy"
+    facts = json_of(run("encode", folder, documents, "--out", out, "--precision", precision, "--json", *EXACT))
+    assert (facts["type"], facts["ranges"]) == (precision, str(ranges))
+    model = BiEncoder(folder, dtype="float32")
+    rows = model.encode(list(CORPUS))
+    np.testing.assert_array_equal(np.load(out), model.encode(list(CORPUS), precision=precision))
+    np.testing.assert_array_equal(np.load(ranges), [rows.min(0), rows.max(0)])
+    words = ("encode", folder, "-", "--out", tmp_path / "query.npy", "--precision", precision, *EXACT)
+    facts = json_of(run(*words, "--ranges", ranges, "--json", stdin=CORPUS[0].encode()))
+    assert facts["ranges"] == str(ranges)
+    np.testing.assert_array_equal(np.load(tmp_path / "query.npy"), np.load(out)[:1])
+    assert {path.suffixes[0] for path in tmp_path.glob("query*")} == {".npy"}
+    assert_error(run(*words, stdin=b"one query"), 2, "needs ranges=(2, size)", "takes them with --ranges")
 
 
 def test_encode_needs_a_name_for_an_array(tiny: Any, documents: Path, tmp_path: Path) -> None:

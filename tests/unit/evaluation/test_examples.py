@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-MODULES = ("baselines", "measures", "pairs", "retrieval", "runs")
+MODULES = ("baselines", "measures", "pairs", "runs")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -11,6 +11,7 @@ import torch
 from rankwright import BiEncoder, CrossEncoder
 from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
+from tests.texts import CORPUS
 
 TEXTS = ["a first text", "another, longer text of the two"]
 PAIRS = [("a query", "a document"), ("a query", "another document, a longer one")]
@@ -88,19 +89,20 @@ def sizes_of(model: BiEncoder | CrossEncoder, run: Callable[[], Any], monkeypatc
 
 
 def test_batch_size_caps_the_texts_of_a_batch(bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [f"text {i}" for i in range(10)]
+    texts = list(CORPUS[:10])
     assert sizes_of(bi_encoder, lambda: bi_encoder.encode(texts, batch_size=4), monkeypatch) == [4, 4, 2]
     assert max(sizes_of(bi_encoder, lambda: bi_encoder.encode(texts), monkeypatch)) > 4
 
 
 def test_batch_size_caps_the_pairs_of_a_batch(cross_encoder: CrossEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sizes_of(cross_encoder, lambda: cross_encoder.predict(PAIRS * 3, batch_size=2), monkeypatch) == [2, 2, 2]
-    sizes = sizes_of(cross_encoder, lambda: cross_encoder.rank("q", ["a", "b", "c"], batch_size=1), monkeypatch)
+    pairs = [("a query", text) for text in CORPUS[:6]]
+    assert sizes_of(cross_encoder, lambda: cross_encoder.predict(pairs, batch_size=2), monkeypatch) == [2, 2, 2]
+    sizes = sizes_of(cross_encoder, lambda: cross_encoder.rank("q", CORPUS[:3], batch_size=1), monkeypatch)
     assert sizes == [1, 1, 1]
 
 
 def test_batch_tokens_is_a_budget_of_padded_tokens(bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = sizes_of(bi_encoder, lambda: bi_encoder.encode(["text"] * 9, batch_tokens=1), monkeypatch)
+    sizes = sizes_of(bi_encoder, lambda: bi_encoder.encode(CORPUS[:9], batch_tokens=1), monkeypatch)
     assert sizes == [1] * 9
 
 
@@ -271,7 +273,7 @@ def test_nothing_to_work_on_is_an_error(bi_encoder: BiEncoder, cross_encoder: Cr
         cross_encoder.predict()
 
 
-def test_an_unknown_output_is_named_with_the_known_ones(bi_encoder: BiEncoder) -> None:
+def test_an_unknown_output_value_is_refused_by_name(bi_encoder: BiEncoder) -> None:
     with pytest.raises(
         ConfigError, match="output_value='tokens': expected 'sentence_embedding', 'token_embeddings' or"
     ):

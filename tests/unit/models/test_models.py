@@ -155,7 +155,7 @@ def test_an_unknown_prompt_names_the_known_ones(bi_encoder: BiEncoder, tiny: Any
 
 
 def test_an_unknown_task_is_an_error(bi_encoder: BiEncoder) -> None:
-    with pytest.raises(ConfigError, match="task='search': expected one of 'query', 'document'"):
+    with pytest.raises(ConfigError, match="task='search': expected 'query' or 'document'"):
         bi_encoder.encode(TEXTS, task="search")
 
 

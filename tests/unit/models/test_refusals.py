@@ -56,9 +56,6 @@ def test_config_kwargs_is_refused(folders: dict[type[Both], Path], kind: type[Bo
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda bi, ce: bi.encode(["a"], pool={}), "pool=.* Call it without pool"),
-        (lambda bi, ce: ce.predict(PAIRS, pool={}), "pool=.* Call it without pool"),
-        (lambda bi, ce: ce.rank("a", ["b"], pool={}), "pool=.* Call it without pool"),
         (lambda bi, ce: ce.rank("a", ["b"], convert_to_tensor=True), r"Use predict\(..., convert_to_tensor=True\)"),
         (lambda bi, ce: ce.rank("a", ["b"], device="cuda:7"), "this model is on 'cpu'"),
         (lambda bi, ce: bi[0], r"BiEncoder has no modules to index\. .* trainable\(\)"),
@@ -91,7 +88,7 @@ def test_what_a_model_of_st_has_and_ours_has_not_names_what_to_use(bi_encoder: B
 
 
 def test_any_other_attribute_is_missing_as_ever(cross_encoder: CrossEncoder) -> None:
-    assert not hasattr(cross_encoder, "push_to_hub")
+    assert not hasattr(cross_encoder, "save_to_hub")
     with pytest.raises(AttributeError, match=r"^'CrossEncoder' object has no attribute 'nonsense'\.$"):
         _ = cross_encoder.nonsense  # type: ignore[attr-defined]
 

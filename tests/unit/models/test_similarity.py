@@ -1,4 +1,4 @@
-"""Similarities of vectors and smaller types, by hand-made values."""
+"""Similarities of vectors, and activations, by hand-made values."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from rankwright import BiEncoder
 from rankwright.errors import ConfigError, ShapeError
 from rankwright.models.activations import ACTIVATIONS, activation_path, apply_activation, sigmoid, softmax
-from rankwright.models.precision import PRECISIONS, quantize
+from rankwright.models.precision import quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
 A = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
@@ -67,48 +67,62 @@ def test_a_model_compares_by_its_own_similarity(tiny: Any, name: str) -> None:
     np.testing.assert_allclose(tensor.numpy(), EXPECTED[name], atol=1e-6)
 
 
-def test_bits_are_the_signs_eight_to_a_byte() -> None:
-    rows = np.array([[1, -1, 1, 1, 0, -1, 1, -1], [-1] * 8], np.float32)
-    assert quantize(rows, "ubinary").tolist() == [[0b10110010], [0]]
-    assert quantize(rows, "binary").tolist() == [[0b10110010 - 128], [-128]]
-    assert quantize(rows, "binary").dtype == np.int8
-    assert quantize(rows, "float32") is rows
+SIGNS = np.array([[1, -1, -1, 1, 1, 1, 1, 1, -1, 1], [1, 1, 1, 1, 1, -1, 1, 1, 1, 1]], np.float32)
+FORMS = [lambda rows: rows, torch.from_numpy, lambda rows: list(torch.from_numpy(rows)), list]
 
 
-def test_levels_are_between_the_smallest_and_largest_value() -> None:
-    rows = np.array([[0.0, 5.0], [255.0, 5.0], [127.6, 5.0]], np.float32)
-    assert quantize(rows, "uint8").tolist() == [[0, 0], [255, 0], [127, 0]]  # a dimension without spread is level 0
-    assert quantize(rows, "int8")[:, 0].tolist() == [-128, 127, -1]
-    ranges = np.array([[0.0, 0.0], [510.0, 10.0]])
-    assert quantize(rows, "uint8", ranges_2E=ranges).tolist() == [[0, 127], [127, 127], [63, 127]]
+@pytest.mark.parametrize("precision", ["binary", "ubinary"])
+@pytest.mark.parametrize("form", FORMS, ids=["array", "tensor", "tensors", "arrays"])
+def test_packed_bits_are_signs_again(precision: str, form: Any) -> None:
+    bits = quantize(SIGNS, precision)
+    assert bits.shape == (2, 2)  # ten bits; the last six of the second byte stand for nothing
+    np.testing.assert_array_equal(rows_of(form(bits), 10), SIGNS)
+    np.testing.assert_array_equal(rows_of(form(bits[:1]), 10), SIGNS[:1])
 
 
-def test_values_beyond_the_given_ranges_are_the_last_levels() -> None:
-    rows = np.array([[-9.0, 9.0]], np.float32)
-    assert quantize(rows, "uint8", ranges_2E=np.array([[0.0, 0.0], [1.0, 1.0]])).tolist() == [[0, 255]]
+@pytest.mark.parametrize("name", SIMILARITIES)
+@pytest.mark.parametrize("precision", ["binary", "ubinary"])
+def test_a_model_compares_bits_by_how_many_differ(tiny: Any, name: str, precision: str) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32", similarity=name)
+    rows = model.encode(["one text", "another text", "a third"])
+    bits = quantize(rows, precision)
+    differ = (rows[:, None] > 0) != (rows[None] > 0)
+    share = differ.mean(-1)
+    expected = {
+        "cosine": 1 - 2 * share,
+        "dot": rows.shape[1] * (1 - 2 * share),
+        "euclidean": -2 * np.sqrt(differ.sum(-1)),
+        "manhattan": -2 * differ.sum(-1),
+    }[name]
+    np.testing.assert_allclose(model.similarity(bits, bits), expected, atol=1e-5)
+    np.testing.assert_allclose(model.similarity_pairwise(bits, bits[::-1]), np.diag(expected[:, ::-1]), atol=1e-5)
+    signs = np.where(rows > 0, 1, -1)
+    np.testing.assert_allclose(model.similarity(rows, bits), model.similarity(rows, signs), atol=1e-5)
+    assert model.similarity(torch.from_numpy(bits), bits).dtype == torch.float32
 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8"])
-def test_a_range_of_one_text_is_an_error(precision: str) -> None:
-    with pytest.raises(ConfigError, match=rf"precision='{precision}' for 1 text needs ranges=\(2, size\)"):
-        quantize(A[:1], precision)
+def test_levels_are_compared_as_the_numbers_that_they_are(tiny: Any, precision: str) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32", similarity="dot")
+    levels = model.encode(["one text", "another text", "a third"], precision=precision)
+    wide = levels.astype(np.int64)  # 32 products of bytes do not fit a byte, in which sentence-transformers adds them
+    np.testing.assert_array_equal(model.similarity(levels, levels), wide @ wide.T)
+    for name in SIMILARITIES:
+        model.similarity_fn_name = name
+        np.testing.assert_array_equal(model.similarity(levels, levels), model.similarity(wide, wide))
 
 
-def test_an_unknown_precision_is_an_error() -> None:
-    with pytest.raises(ConfigError) as caught:
-        quantize(A, "int4")
-    assert str(caught.value) == "precision='int4': expected one of float32, int8, uint8, binary, ubinary."
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_encode_gives_each_precision(tiny: Any, precision: str) -> None:
+def test_bytes_of_another_size_are_an_error_that_names_truncate_dim(tiny: Any) -> None:
     model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
-    texts = ["one text", "another text", "a third"]
-    rows = model.encode(texts)
-    ranges = np.stack([rows.min(0), rows.max(0)])
-    np.testing.assert_array_equal(model.encode(texts, precision=precision), quantize(rows, precision))
-    one = model.encode(texts[0], precision=precision, ranges=ranges)
-    np.testing.assert_array_equal(one, quantize(rows[:1], precision, ranges_2E=ranges)[0])
+    levels = model.encode(["one text", "another text"], precision="int8", truncate_dim=16)
+    with pytest.raises(ShapeError) as caught:
+        model.similarity(levels, levels)
+    assert str(caught.value) == (
+        "int8 embeddings are 16 wide, expected 32 (precision int8 or uint8) or 4 (binary or ubinary). "
+        "If they were truncated, set the model's truncate_dim to what encode was given."
+    )
+    model.truncate_dim = 16
+    assert model.similarity(levels, levels).shape == (2, 2)
 
 
 def test_large_logits_do_not_overflow() -> None:

@@ -10,7 +10,7 @@ from rankwright.errors import DataError
 from rankwright.text import Truncation
 from rankwright.text.tokenizer import Tokenizer, kept_tokens
 
-WORDS = [*"abcdefghij", "query", ":", "doc"]
+WORDS = [*"abcdefghij", "query", ":", "doc", *"01234"]
 SPECIAL = {"[CLS]": 0, "[SEP]": 1, "[UNK]": 2}
 TEMPLATES = {
     "BERT": ("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
@@ -146,3 +146,29 @@ def test_a_long_bad_text_is_shortened_in_the_error() -> None:
     with pytest.raises(DataError) as caught:
         Tokenizer(backend("BERT"), 8).batch([b"x" * 10_000])  # type: ignore[list-item]
     assert len(str(caught.value)) < 200
+
+
+def test_counts_are_those_of_the_tokens_that_the_model_gets() -> None:
+    bare = Tokenizer(backend("BERT"), 20, adds_special_tokens=False)
+    assert bare.count(["a b", "c"]) == [2, 1]
+    assert bare(["a b", "c"]) == {"input_ids": [[3, 4], [5]]}
+    chat = Tokenizer(backend("BERT"), 4, render=lambda text, prompt: f"query : {text} doc")
+    assert chat.count(["a", "a b c"]) == [4, 4]
+
+
+def render(text: str | tuple[str, str], prompt: str) -> str:
+    """A chat template: the prompt, the text, and an end."""
+    return f"{prompt} query {text} : doc"
+
+
+@pytest.mark.parametrize(("max_length", "kept"), [(7, "query a b c d : doc"), (5, "query a b : doc"), (2, ": doc")])
+def test_the_end_of_a_chat_template_is_kept_when_a_text_is_cut(max_length: int, kept: str) -> None:
+    tokenizer = Tokenizer(backend("BERT"), max_length, render=render)
+    batch, report = tokenizer.batch(["a b c d"])
+    assert [([*SPECIAL, *WORDS])[i] for i in batch.ids_T] == kept.split()
+    assert report.tokens_lost == 7 - max_length
+
+
+def test_a_template_without_the_text_has_no_end_to_keep() -> None:
+    tokenizer = Tokenizer(backend("BERT"), 2, render=lambda text, prompt: "a b c d")
+    assert tokenizer.batch(["query"])[0].ids_T.tolist() == [3, 4]

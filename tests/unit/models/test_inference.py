@@ -1,0 +1,111 @@
+"""Texts through an engine: equal texts run once, and where memory does not suffice batches get smaller."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rankwright import BiEncoder
+from rankwright.models.inference import BatchLimits, run_texts, run_tokens
+from rankwright.text import TokenBatch
+from rankwright.text.tokenizer import Tokenizer
+from tests.texts import CORPUS
+
+TEXTS = [*CORPUS[:6], CORPUS[2], "", CORPUS[0], "", CORPUS[2].upper(), CORPUS[6]]
+
+
+class SmallEngine:
+    """Gives each text the sum and number of its ids; has memory for so many padded tokens."""
+
+    name = "openvino"
+    dtype = "float32"
+    fixes_shapes = True
+
+    def __init__(self, memory: int = 1 << 30) -> None:
+        self.memory = memory
+        self.texts_run: list[int] = []
+        self.failures = 0
+
+    def run(self, batch: TokenBatch) -> np.ndarray:
+        if len(batch) * int(batch.lengths_B.max()) > self.memory:
+            self.failures += 1
+            raise MemoryError("too many tokens")
+        self.texts_run.append(len(batch))
+        sums = [
+            batch.ids_T[start:stop].sum() for start, stop in zip(batch.starts_B1, batch.starts_B1[1:], strict=False)
+        ]
+        return np.stack([sums, batch.lengths_B], axis=1).astype(np.float32)
+
+
+class TokenEngine(SmallEngine):
+    """Gives each token its id."""
+
+    def run(self, batch: TokenBatch) -> np.ndarray:
+        super().run(batch)
+        return batch.ids_T[:, None].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny: Any) -> Tokenizer:
+    return BiEncoder(tiny.bi_encoder("bert")).tokenizer
+
+
+def expected(tokenizer: Tokenizer) -> np.ndarray:
+    ids = [tokenizer.encode(text) for text in TEXTS]
+    return np.array([[sum(row), len(row)] for row in ids], dtype=np.float32)
+
+
+def test_equal_texts_are_run_once_and_each_place_gets_its_row(tokenizer: Tokenizer) -> None:
+    engine, done = SmallEngine(), []
+    rows, report = run_texts(engine, tokenizer, TEXTS, progress=done.append)
+    np.testing.assert_array_equal(rows, expected(tokenizer))
+    # CORPUS[2] comes three times (this tokenizer lower-cases), CORPUS[0] and "" twice
+    assert sum(engine.texts_run) == len(TEXTS) - 4
+    assert sum(done) == len(TEXTS) == report.num_texts
+
+
+def test_pairs_that_differ_in_their_types_only_are_run_separately(tokenizer: Tokenizer) -> None:
+    pairs = [("a [SEP] b", "c"), ("a", "b [SEP] c")]
+    first, second = (tokenizer.batch([pair])[0].ids_T.tolist() for pair in pairs)
+    assert first == second
+    engine = SmallEngine()
+    run_texts(engine, tokenizer, pairs)
+    assert sum(engine.texts_run) == 2
+
+
+def test_memory_that_does_not_suffice_halves_the_batches_and_every_text_is_run(
+    tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = SmallEngine(memory=60)
+    with caplog.at_level(logging.WARNING):
+        rows, report = run_texts(engine, tokenizer, TEXTS, limits=BatchLimits(batch_tokens=4096))
+    np.testing.assert_array_equal(rows, expected(tokenizer))
+    assert report.num_texts == len(TEXTS)
+    assert engine.failures > 0
+    assert "going on with half as many" in caplog.text
+    assert engine.failures < 6, "what follows a failure must be smaller too"
+
+
+def test_a_single_text_that_does_not_fit_is_an_error(tokenizer: Tokenizer) -> None:
+    with pytest.raises(MemoryError, match="too many tokens"):
+        run_texts(SmallEngine(memory=3), tokenizer, TEXTS)
+
+
+def test_token_states_of_equal_texts_are_those_of_each(tokenizer: Tokenizer) -> None:
+    states, _ = run_tokens(TokenEngine(), tokenizer, TEXTS, limits=BatchLimits(batch_tokens=64))
+    assert [rows[:, 0].astype(int).tolist() for rows in states] == [tokenizer.encode(text) for text in TEXTS]
+
+
+def test_a_large_list_is_in_order_over_chunks(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rankwright.models.inference.CHUNK_TEXTS", 5)
+    rows, report = run_texts(SmallEngine(), tokenizer, TEXTS)
+    np.testing.assert_array_equal(rows, expected(tokenizer))
+    assert report.num_texts == len(TEXTS)
+
+
+def test_results_of_a_real_engine_do_not_depend_on_repeats(tiny: Any, tmp_path: Path) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
+    once = model.encode(CORPUS[:4])
+    np.testing.assert_array_equal(model.encode([*CORPUS[:4], *CORPUS[:4]]), np.concatenate([once, once]))
