@@ -44,7 +44,8 @@ class BiEncoder(Model):
         dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16".
         prompts: prompts by name, added to the checkpoint's.
         default_prompt_name: the prompt of `encode` when it is given none.
-        trust_remote_code: run code that the checkpoint brings for a family of its own; else none ever is.
+        trust_remote_code: let transformers run the code that the checkpoint brings for its model and tokenizer (it is
+            copied below the home folder first); else none ever is.
         revision: commit, tag or branch of a Hub name.
         cache_folder: where Hub files are kept; None: the Hub's own cache.
         token: for private models; None: the one that the Hub's login stored.

@@ -1,11 +1,14 @@
 """config.json of each family to sizes, and what we do not run refused by name."""
 
+import re
 from typing import Any
 
 import pytest
 import transformers
 
-from rankwright.encoder.families import FAMILIES, architecture_from_config
+from rankwright.encoder.activations_torch import ACTIVATIONS as TORCH_ACTIVATIONS
+from rankwright.encoder.families import ACTIVATIONS, FAMILIES, architecture_from_config
+from rankwright.encoder.ops_openvino import OPENVINO_ACTIVATIONS
 from rankwright.errors import ModelFormatError
 
 SIZES = {
@@ -148,3 +151,68 @@ def test_what_we_do_not_run_is_an_error(config: dict[str, Any], message: str) ->
     with pytest.raises(ModelFormatError) as caught:
         architecture_from_config(config)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            config_of("bert", hidden_size="8"),
+            "'hidden_size' is '8', expected a whole number from 1 to 2147483647. Correct",
+        ),
+        (config_of("bert", num_hidden_layers=0), "'num_hidden_layers' is 0, expected a whole number from 1 to 10000."),
+        (config_of("bert", num_hidden_layers=True), "'num_hidden_layers' is True, expected a whole number"),
+        (
+            config_of("bert", max_position_embeddings=-1),
+            "'max_position_embeddings' is -1, expected a whole number from 1",
+        ),
+        (config_of("bert", hidden_act="mish"), "'hidden_act' is 'mish', expected one of gelu, gelu_new, "),
+        (config_of("bert", hidden_act=["gelu"]), "'hidden_act' is ['gelu'], expected one of gelu, "),
+        (config_of("bert", layer_norm_eps="1e-12"), "'layer_norm_eps' is '1e-12', expected a number above 0."),
+        (
+            config_of("bert", hidden_dropout_prob=1.5),
+            "'hidden_dropout_prob' is 1.5, expected a number from 0 to below 1.",
+        ),
+        (
+            config_of("bert", num_attention_heads=3),
+            "num_attention_heads 3 does not divide hidden_size 8. Correct the one",
+        ),
+        (config_of("distilbert", n_heads=3), "n_heads 3 does not divide dim 8. Correct the one that is wrong."),
+        (config_of("roberta", pad_token_id=-1), "'pad_token_id' is -1, expected a whole number from 0"),
+        (config_of("roberta", pad_token_id=63), "max_position_embeddings 64 has none left after pad_token_id 63."),
+        (
+            config_of("modernbert", layer_types=["full_attention"]),
+            "layer_types is ['full_attention'], expected a list of",
+        ),
+        (config_of("modernbert", layer_types="x"), "layer_types is 'x', expected a list of"),
+        (config_of("modernbert", attention_bias="no"), "'attention_bias' is 'no', expected true or false."),
+        (
+            config_of("modernbert", classifier_pooling="max"),
+            "'classifier_pooling' is 'max', expected one of cls, mean.",
+        ),
+        (config_of("modernbert", rope_parameters=[1]), "'rope_parameters' is [1], expected a JSON object."),
+        (config_of("modernbert", rope_parameters={"rope_type": "yarn"}), "rope_type ['yarn'] is not supported"),
+        (config_of("modernbert", global_rope_theta=0), "'global_rope_theta' is 0, expected a number above 0."),
+        (config_of("modernbert", num_attention_heads=8), "rotary positions need heads of an even size"),
+        (
+            config_of("modernbert", max_position_embeddings=1 << 20, hidden_size=1 << 10, num_attention_heads=1),
+            "tables of at most 134217728 numbers; it describes 1048576 positions for heads of size 1024. Correct",
+        ),
+    ],
+)
+def test_a_value_that_means_nothing_is_named(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelFormatError, match=re.escape(message)) as caught:
+        architecture_from_config(config, "folder/config.json")
+    assert str(caught.value).startswith("folder/config.json: ")
+
+
+def test_null_is_what_the_family_takes_by_default() -> None:
+    nothing = config_of(
+        "bert", hidden_act=None, layer_norm_eps=None, type_vocab_size=None, position_embedding_type=None
+    )
+    assert architecture_from_config(nothing) == architecture_from_config(config_of("bert"))
+
+
+def test_both_engines_have_every_activation_that_a_config_may_name() -> None:
+    for table in (OPENVINO_ACTIVATIONS, TORCH_ACTIVATIONS):
+        assert {name for name in table if "." not in name} == set(ACTIVATIONS)

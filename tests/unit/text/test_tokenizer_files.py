@@ -1,6 +1,7 @@
 """The ids of tokenizers read from files, against those of transformers."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -222,6 +223,42 @@ def test_tokenizer_written_in_python_is_refused(copy: Callable[[str], Path]) -> 
     _change(folder / "tokenizer_config.json", changes)
     with pytest.raises(ModelFormatError, match="a BertJapaneseTokenizer, is written in Python"):
         load_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    "kept", ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"]
+)
+def test_files_beside_a_vocabulary_are_no_tokenizer(tmp_path: Path, kept: str) -> None:
+    (tmp_path / kept).write_text("{}")
+    write = json.dumps({"model_type": "bert"})
+    (tmp_path / "config.json").write_text(write)
+    with pytest.raises(ModelFormatError, match=r"holds no tokenizer: expected tokenizer\.json, or vocab\.txt.*Save it"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "token", "role"),
+    [("bert", "[CLS]", "cls_token"), ("roberta", "</s>", "sep_token"), ("xlm-roberta", "<s>", "bos_token")],
+)
+def test_token_that_texts_begin_or_end_with_must_be_known(
+    copy: Callable[[str], Path], family: str, token: str, role: str
+) -> None:
+    folder = copy(family)
+    path = folder / "tokenizer.json"
+    stored = json.loads(path.read_text())
+    vocabulary = stored["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        vocabulary["other"] = vocabulary.pop(token)
+    else:
+        stored["model"]["vocab"] = [["other" if piece == token else piece, score] for piece, score in vocabulary]
+    stored["added_tokens"] = [added for added in stored["added_tokens"] if added["content"] != token]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(
+        ModelFormatError, match=rf"the vocabulary of its tokenizer has no {role} '{re.escape(token)}', with"
+    ):
+        load_tokenizer(folder)
+    _change(folder / "tokenizer_config.json", {"added_tokens_decoder": {"0": {"content": token, "special": True}}})
+    load_tokenizer(folder)
 
 
 def test_folder_without_tokenizer_says_what_is_read(tmp_path: Path) -> None:
