@@ -6,6 +6,7 @@ In: a path or a name such as "all-MiniLM-L6-v2" or "org/model". Out: the folder 
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ _ROOT_NAMES = frozenset(
     """.split()
 )
 """Models of our families whose name on the Hub has no slash, so that no organization is put before it."""
+
+_HUB_NAME = re.compile(r"(?=.{1,96}$)\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+"""What the Hub allows as a name."""
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -79,13 +83,15 @@ def resolve(
     Raises:
         HubError: neither a folder, nor on the Hub, nor in its cache; the message says what was tried and what failed.
     """
-    path = Path(name).expanduser()
-    if name and path.is_dir():
-        return path
-    if path.is_file():
+    path = os.path.expanduser(name)  # noqa: PTH111  # pathlib raises where there is no such user
+    if name and os.path.isdir(path):  # noqa: PTH112  # or where a name is too long for the file system
+        return Path(path)
+    if os.path.isfile(path):  # noqa: PTH113
         raise HubError(f"{name!r} is a file. Expected the folder of a model, or a name on the Hub.")
-    if not name or name.count("/") > 1 or "\\" in name or name[0] in "/.~":
-        raise HubError(f"there is no folder {name!r} (in {Path.cwd()}), and it is no name on the Hub. Check the path.")
+    if not _HUB_NAME.fullmatch(name):
+        raise HubError(
+            f"there is no folder {name!r:.300} (in {Path.cwd()}), and it is no name on the Hub. Check the path."
+        )
     environment = _read_environment()
     full_name = name
     if "/" not in name and name.lower() not in _ROOT_NAMES:

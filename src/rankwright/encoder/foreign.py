@@ -6,6 +6,7 @@ tokens, T packed tokens, D features, N outputs.
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,7 +87,7 @@ def _size(config: Any, name: str) -> int:
     return value if type(value) is int and value > 0 else 0
 
 
-def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarray], bool]:
+def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarray], ModelSpec]:
     """The tensors of a model, read by transformers.
 
     Args:
@@ -94,10 +95,12 @@ def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarra
         seed: draws what the checkpoint lacks, which may be nothing but a classification head.
 
     Returns:
-        float32 arrays by name, those that a model shares once; and whether the head is new.
+        float32 arrays by name, those that a model shares once; and the spec, with what only the weights tell: whether
+        the head is new, and from which position on texts are counted.
 
     Raises:
-        ModelFormatError: files that transformers cannot read, or weights that are missing.
+        ModelFormatError: files that transformers cannot read, weights that are missing, or a head that cannot tell
+            padding from tokens.
     """
     import torch
 
@@ -115,14 +118,14 @@ def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarra
                 ignore_mismatched_sizes=True,  # its error names no tensor; ours does
             )
         except Exception as err:
-            named = [
-                key for key, value in read_object(foreign.folder / "config.json").items() if [value] == [*err.args]
-            ]
-            advice = f"Correct {named[0]} in config.json." if named else "Download it again."
+            config = read_object(foreign.folder / "config.json")
+            keys = [key for key, value in config.items() if err.args == (value,)]
+            advice = f"Correct {keys[0]} in config.json." if keys else "Download it again."
             raise ModelFormatError(
                 f"{foreign.folder}: transformers cannot load the model: {first_line(err)} {advice}"
             ) from err
     head_is_new = _check_tensors(spec, model, info)
+    _check_padding(foreign, model)
     check_finite({name: parameter.detach().numpy() for name, parameter in model.named_parameters()}, foreign.folder)
     seen: set[int] = set()
     arrays = {}
@@ -130,7 +133,33 @@ def read_foreign(spec: ModelSpec, *, seed: int = 0) -> tuple[dict[str, np.ndarra
         if tensor.data_ptr() not in seen:
             arrays[PREFIX + name] = tensor.numpy()
             seen.add(tensor.data_ptr())
-    return arrays, head_is_new
+    architecture = replace(spec.architecture, position_ids_start=_position_ids_start(model))
+    return arrays, replace(spec, head_is_new=head_is_new, architecture=architecture)
+
+
+def _position_ids_start(model: Any) -> int | None:
+    """The pad id from which positions count, where the table of positions keeps a row for padding (RoBERTa)."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.padding_idx)
+    return None
+
+
+def _check_padding(foreign: Foreign, model: Any) -> None:
+    """Raises where a head reads the last token of each text, but nothing says which tokens are padding."""
+    import torch
+
+    if foreign.task != "sequence-classification" or model.config.get_text_config().pad_token_id is not None:
+        return
+    one_B1 = torch.ones((2, 1), dtype=torch.long)
+    try:
+        with torch.inference_mode():
+            model(input_ids=one_B1, attention_mask=one_B1)
+    except ValueError as err:
+        raise ModelFormatError(
+            f"{foreign.folder / 'config.json'}: its model cannot score several pairs at a time: {first_line(err)} "
+            "Set pad_token_id there to the id with which the tokenizer pads."
+        ) from err
 
 
 def _check_tensors(spec: ModelSpec, model: Any, info: Mapping[str, Any]) -> bool:
@@ -281,8 +310,9 @@ def _auto_class(foreign: Foreign) -> Any:
 
     name, config = _CLASSES[foreign.task], _read_config(foreign)
     is_encoder = any(str(name).endswith("EncoderModel") for name in config.architectures or ())
-    if name == "AutoModel" and (is_encoder or config.is_encoder_decoder):
-        name = "AutoModelForTextEncoding"  # of an encoder-decoder such as T5 only the encoder embeds
+    encoders = transformers.AutoModelForTextEncoding
+    if name == "AutoModel" and (is_encoder or config.is_encoder_decoder) and type(config) in encoders._model_mapping:
+        return encoders  # of an encoder-decoder such as T5 only the encoder embeds
     return getattr(transformers, name)
 
 

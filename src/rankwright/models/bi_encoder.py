@@ -15,7 +15,8 @@ import numpy as np
 from rankwright.encoder.spec import Kind, ModelSpec
 from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
-from rankwright.models.checkpoint_read import kind_of, noted_type
+from rankwright.models.checkpoint_files import noted_type
+from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
 from rankwright.models.model import Model, Workers, as_tensor, ranked, to_output

@@ -22,8 +22,9 @@ from safetensors.numpy import save_file
 
 from rankwright.encoder.spec import POOLING_MODES, STATIC, Dense, LayerNorm, LogitScore, ModelSpec, Module, Pooling
 from rankwright.errors import ConfigError, ModelFormatError
+from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_modules import POOLING_KEYS
-from rankwright.models.checkpoint_read import MODEL_TYPES, transformer_folder
+from rankwright.models.checkpoint_read import transformer_folder
 from rankwright.text.tokenizer_files import TOKENIZER_FILES
 from rankwright.text.tokenizer_transformers import CHAT_TEMPLATES
 

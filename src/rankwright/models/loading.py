@@ -162,8 +162,12 @@ def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
         from rankwright.encoder.foreign import read_foreign
 
         Weights({"": place})  # what is damaged, it says more clearly than transformers
-        foreign, head_is_new = read_foreign(spec)
-        spec, parameters = replace(spec, head_is_new=head_is_new), {**foreign, **parameters}
+        foreign, spec = read_foreign(spec)
+        parameters = {**foreign, **parameters}
+        architecture = spec.architecture
+        if wishes.max_length is not None:
+            architecture.check_max_length(wishes.max_length, folder)
+        spec = replace(spec, max_length=min(spec.max_length, architecture.longest_text))
     tokenizer = _open_tokenizer(place, spec)
     return Checkpoint(folder, spec, tokenizer, parameters, kept_tensors(spec, weights), wishes)
 

@@ -140,7 +140,7 @@ def _read_safetensors(path: Path) -> dict[str, _Read]:
 def _header_entries(header: bytes, damaged: str) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
     """Type, shape, start and stop of each tensor."""
     try:
-        listed = json.loads(header, object_pairs_hook=_without_duplicates)
+        listed = json.loads(header.decode("utf-8"), object_pairs_hook=_without_duplicates)
         entries = {
             name: (entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
             for name, entry in listed.items()
