@@ -3,16 +3,16 @@
 In: a path or a name such as "all-MiniLM-L6-v2" or "org/model". Out: the folder of the checkpoint.
 """
 
-import json
 import logging
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rankwright.errors import HubError
+from rankwright.json_values import read_json, read_object
 
 logger = logging.getLogger(__name__)
 
@@ -184,14 +184,30 @@ def _fetch(source: _Source) -> Path:
     needed = _needed(files, _module_folders(files, fetch), takes_code=source.takes_code)
     for index in [file for file in needed if file.endswith(".index.json")]:
         needed += _shards(fetch(index), index)
-    snapshot = snapshot_download(
-        source.name,
-        revision=source.revision,
-        cache_dir=source.cache_folder,
-        token=source.token,
-        allow_patterns=needed,
+    snapshot = Path(
+        snapshot_download(
+            source.name,
+            revision=source.revision,
+            cache_dir=source.cache_folder,
+            token=source.token,
+            allow_patterns=needed,
+        )
     )
-    return Path(snapshot)
+    for name in _code_elsewhere(snapshot) if source.takes_code else ():
+        # into the cache where transformers, which is not to ask the Hub, looks for it
+        snapshot_download(name, token=source.token, allow_patterns=["*.py"])
+    return snapshot
+
+
+def _code_elsewhere(folder: Path) -> list[str]:
+    """The repositories whose code the configs of a checkpoint name as theirs, as "owner/name--file.Class"."""
+    named: list[Any] = []
+    for path in (*folder.rglob("config.json"), *folder.rglob("tokenizer_config.json")):
+        auto_map = read_object(path).get("auto_map")
+        listed = list(auto_map.values()) if isinstance(auto_map, dict) else []
+        named += [each for entry in listed for each in (entry if isinstance(entry, list) else [entry])]
+    repositories = [name.partition("--")[0] for name in named if isinstance(name, str) and "--" in name]
+    return [name for name in dict.fromkeys(repositories) if _HUB_NAME.fullmatch(name)]
 
 
 def _cached(source: _Source) -> Path | None:
@@ -222,13 +238,16 @@ def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> list[
     """The folders that modules.json names, the first module's first, and those that a router among them names."""
     if "modules.json" not in files:
         return [""]
-    paths = [module["path"] for module in json.loads(fetch("modules.json").read_text(encoding="utf-8"))] or [""]
-    folders = [path.removeprefix(".").strip("/") for path in paths]
+    listed = read_json(fetch("modules.json"))
+    modules = [module for module in listed if isinstance(module, dict)] if isinstance(listed, list) else []
+    paths = [path for module in modules if isinstance(path := module.get("path"), str)] or [""]
+    folders = ["" if path == "." else path.removeprefix("./").strip("/") for path in paths]
     for folder in list(folders):
         configs = [file for name in _ROUTER_CONFIGS if (file := _join(folder, name)) in files]
-        content = json.loads(fetch(configs[0]).read_text(encoding="utf-8")) if configs else {}
-        if "structure" in content:
-            folders += [_join(folder, name) for name in content.get("types", {})]
+        content = read_object(fetch(configs[0])) if configs else {}
+        types = content.get("types")
+        if "structure" in content and isinstance(types, dict):
+            folders += [_join(folder, name) for name in types]
     return folders
 
 
@@ -248,8 +267,9 @@ def _needed(files: Sequence[str], folders: Sequence[str], *, takes_code: bool) -
 
 def _shards(index: Path, file: str) -> list[str]:
     """The files that an index of weights names."""
-    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    return [_join(file.rpartition("/")[0], name) for name in dict.fromkeys(names)]
+    shard_of = read_object(index).get("weight_map")
+    names = shard_of.values() if isinstance(shard_of, dict) else ()
+    return [_join(file.rpartition("/")[0], name) for name in dict.fromkeys(map(str, names))]
 
 
 def _join(folder: str, name: str) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.tiny_foreign import build_foreign
+
 ENCODE = """
 import sys
 from rankwright import BiEncoder, CrossEncoder
@@ -124,6 +126,14 @@ WATCHERS = [
 def test_import_and_first_answer_touch_neither_network_nor_home(watch: Any, engine: str, tiny: Any, home: Path) -> None:
     folders = [str(tiny.bi_encoder("bert")), str(tiny.cross_encoder("bert"))]
     assert watch(ENCODE, [*folders, engine], home) == []
+
+
+@pytest.mark.parametrize("watch", WATCHERS)
+def test_models_that_transformers_runs_touch_neither_network_nor_home(watch: Any, tiny: Any, home: Path) -> None:
+    reranker = tiny.built(build_foreign, "albert", head="ForSequenceClassification", config={"num_labels": 1})
+    folders = [str(tiny.built(build_foreign, "albert")), str(reranker)]
+    online = "import os; del os.environ['HF_HUB_OFFLINE']\n"  # a folder asks the Hub nothing, forbidden or not
+    assert watch(online + ENCODE, [*folders, "torch"], home) == []
 
 
 OFFENCES = {

@@ -38,6 +38,15 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
         "pytorch_model.bin.index.json": b"{}",
     },
     "bert-base-uncased": CONFIGS | {"model.safetensors": b"s"},
+    "org/own": {
+        "config.json": b'{"auto_map": {"AutoConfig": "org/code--configuration.C", "AutoModel": "modeling.M"}}',
+        "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["org/code--tokenization.T", null]}}',
+        "modeling.py": b"1",
+        "model.safetensors": b"s",
+    },
+    "org/code": {"configuration.py": b"2", "tokenization.py": b"3", "config.json": b"{}", "model.safetensors": b"c"},
+    "org/damaged": CONFIGS | {"modules.json": b"[{", "model.safetensors": b"s"},
+    "org/odd": CONFIGS | {"modules.json": b'[5, {"path": 5}, {"type": "x"}]', "model.safetensors": b"s"},
 }
 
 SCRIPT = """
@@ -48,12 +57,12 @@ def forbid(event, args):
         print(json.dumps({"socket": event}))
 
 sys.addaudithook(forbid)
-from rankwright.errors import HubError
+from rankwright.errors import RankwrightError
 from rankwright.hub import resolve
 for call in json.loads(sys.argv[1]):
     try:
         print(json.dumps({"folder": str(resolve(**call))}))
-    except HubError as error:
+    except RankwrightError as error:
         print(json.dumps({"error": str(error), "cause": type(error.__cause__).__name__}))
 """
 
@@ -115,6 +124,23 @@ def test_unknown_model_and_unknown_revision_are_told_apart(filled_cache: Any) ->
     )
 
 
+@pytest.mark.parametrize("takes_code", [True, False])
+def test_code_comes_with_the_model_only_if_it_is_trusted(hub: FakeHub, tmp_path: Path, takes_code: bool) -> None:
+    call = {"name": "org/own", "kind": "bi-encoder", "takes_code": takes_code}
+    (answer,) = hub.run(SCRIPT, [call], tmp_path)
+    code = {"modeling.py"} if takes_code else set()
+    assert _files(answer["folder"]) == {"config.json", "tokenizer_config.json", "model.safetensors", *code}
+    elsewhere = list(tmp_path.rglob("models--org--code/snapshots/*/*"))
+    assert {path.name for path in elsewhere} == ({"configuration.py", "tokenization.py"} if takes_code else set())
+
+
+def test_damaged_modules_are_named_and_odd_ones_left_to_the_reader(hub: FakeHub, tmp_path: Path) -> None:
+    calls = [{"name": name, "kind": "bi-encoder"} for name in ("org/damaged", "org/odd")]
+    damaged, odd = hub.run(SCRIPT, calls, tmp_path)
+    assert "modules.json is not JSON in UTF-8" in damaged["error"]
+    assert "model.safetensors" in _files(odd["folder"])
+
+
 @pytest.mark.parametrize("how", ["HF_HUB_OFFLINE", "local_files_only"])
 def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache: Any, how: str) -> None:
     cache, online = filled_cache
@@ -164,13 +190,36 @@ def test_cache_folder_of_sentence_transformers_is_used(monkeypatch: pytest.Monke
     assert str(resolve("org/sharded", kind="bi-encoder", local_files_only=True)) == online[2]["folder"]
 
 
+def test_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "modele ąę").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("~/modele ąę", "~/modele ąę/"):
+        assert resolve(name, kind="bi-encoder") == tmp_path / "modele ąę"
+
+
 def test_folder_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "retriever").mkdir()
     monkeypatch.chdir(tmp_path)
     assert resolve("retriever", kind="bi-encoder") == Path("retriever")
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "./model", "/no/such/folder", "~/model", "a\\b", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b/c",
+        "./model",
+        "/no/such/folder",
+        "~/model",
+        "~nobody/model",
+        "a\\b",
+        "",
+        "a b",
+        "x" * 5000,
+        "a\0b",
+        "a/",
+        "ä",
+    ],
+)
 def test_path_that_does_not_exist_is_never_looked_up(name: str) -> None:
     with pytest.raises(HubError, match=r"there is no folder .*, and it is no name on the Hub\. Check the path"):
         resolve(name, kind="bi-encoder")

@@ -36,6 +36,11 @@ _EXPECTED = {"hidden_size": SIZE, "vocab_size": SIZE, "num_hidden_layers": LAYER
 _KERNEL_KEYS = ("attn_implementation", "experts_implementation")
 _NEEDED = ("hidden_size", "vocab_size")
 
+_FETCH_ADVICE = (
+    "Its auto_map names the code: it must be in the folder, or in the Hub's cache, into which it comes when the model "
+    "is opened by its name on the Hub."
+)
+
 _UNLIMITED = 1 << 30
 
 
@@ -149,7 +154,8 @@ def _check_padding(foreign: Foreign, model: Any) -> None:
     """Raises where a head reads the last token of each text, but nothing says which tokens are padding."""
     import torch
 
-    if foreign.task != "sequence-classification" or model.config.get_text_config().pad_token_id is not None:
+    sizes = model.config.get_text_config()
+    if foreign.task != "sequence-classification" or getattr(sizes, "pad_token_id", None) is not None:
         return
     one_B1 = torch.ones((2, 1), dtype=torch.long)
     try:
@@ -335,10 +341,11 @@ def _read_config(foreign: Foreign, num_labels: int | None = None) -> Any:
         config.return_dict = True
         return config
     except Exception as err:
-        brings_code = "auto_map" in read_object(path) and not foreign.trust_remote_code
+        advice = "Correct the file, or download it again."
+        if "auto_map" in read_object(path):
+            advice = _FETCH_ADVICE if foreign.trust_remote_code else TRUST_ADVICE
         raise ModelFormatError(
-            f"{path}: the family is none of ours, and transformers does not open it: {first_line(err)} "
-            f"{TRUST_ADVICE if brings_code else 'Correct the file, or download it again.'}"
+            f"{path}: the family is none of ours, and transformers does not open it: {first_line(err)} {advice}"
         ) from err
 
 

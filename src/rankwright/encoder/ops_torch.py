@@ -166,10 +166,10 @@ class TorchOps:
             return run_foreign(self.root.foreign, self.root.spec, ids, self.inputs.starts_B1)
 
     def linear(self, path: str, x: Tensor, size: int, *, bias: bool = True) -> Tensor:
-        return self.scope.get_submodule(path)(x)
+        return _called(self.scope.get_submodule(path), x)
 
     def layer_norm(self, path: str, x: Tensor, *, eps: float, bias: bool = True) -> Tensor:
-        return self.scope.get_submodule(path)(x)
+        return _called(self.scope.get_submodule(path), x)
 
     def activation(self, kind: str, x: Tensor) -> Tensor:
         return activation_function(kind)(x)
@@ -286,6 +286,14 @@ class TorchOps:
             # the array is kept beside its tensor, so that no other array can ever have its id
             self.root._tables[key] = (values, torch.from_numpy(values).to(x.device))
         return self.root._tables[key][1]
+
+
+def _called(module: nn.Module, x: Tensor) -> Tensor:
+    """The module's output; what pooling gives in float32 is brought to the type of its weights first."""
+    weight = getattr(module, "weight", None)
+    if isinstance(weight, Tensor) and weight.dtype in (torch.bfloat16, torch.float16) and x.dtype == torch.float32:
+        return module(x.to(weight.dtype))
+    return module(x)
 
 
 def _mean(x_LD: Tensor, skip: int) -> Tensor:

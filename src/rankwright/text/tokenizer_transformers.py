@@ -3,6 +3,7 @@
 In: a folder. Out: the `tokenizers.Tokenizer` inside a tokenizer of transformers, and what renders its chat template.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -46,6 +47,8 @@ _VOCABULARIES = (
 
 PAIR_ROLES = ("query", "document")
 """The roles under which a chat template of a reranker finds the two texts of a pair."""
+
+_SETTINGS = threading.RLock()
 
 _STRUCTURED = ("content[0]", ".type", "'type'", '"type"', "message.content[")
 """What a chat template that wants contents as lists of typed parts is known by."""
@@ -93,20 +96,27 @@ def open_with_transformers(folder: Path, *, trust_remote_code: bool = False) -> 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """No progress bars and load reports of transformers: what matters in them, our own messages say."""
+    """No progress bars and load reports of transformers, and no question to the Hub about who is asking.
+
+    What matters in the reports, our own messages say. One thread at a time, for the settings are those of the process.
+    """
+    from huggingface_hub import constants
     from transformers.utils import logging
 
     output: Any = logging
-    verbosity = output.get_verbosity()
-    output.set_verbosity_error()
-    set_hook = getattr(output, "set_tqdm_hook", None)  # early versions of transformers 5 have none
-    hook = set_hook and set_hook(lambda factory, args, kwargs: output.EmptyTqdm(*args, **kwargs))
-    try:
-        yield
-    finally:
-        output.set_verbosity(verbosity)
-        if set_hook:
-            set_hook(hook)
+    with _SETTINGS:
+        verbosity, telemetry = output.get_verbosity(), constants.HF_HUB_DISABLE_TELEMETRY
+        output.set_verbosity_error()
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+        set_hook = getattr(output, "set_tqdm_hook", None)  # early versions of transformers 5 have none
+        hook = set_hook and set_hook(lambda factory, args, kwargs: output.EmptyTqdm(*args, **kwargs))
+        try:
+            yield
+        finally:
+            output.set_verbosity(verbosity)
+            constants.HF_HUB_DISABLE_TELEMETRY = telemetry
+            if set_hook:
+                set_hook(hook)
 
 
 def about_code(folder: Path, name: str) -> str:
