@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed beside sentence-transformers.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(row.name for row in ROWS)}")
+    known = [*(row.name for row in ROWS), *CURVES]
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(known)}")
+    parser.add_argument("--rounds", type=int, help="rounds of each row; by default the row's own")
     parser.add_argument("--out", type=Path, help="the JSON file; by default one named after the time")
     arguments = parser.parse_args()
-    names = arguments.rows or [row.name for row in ROWS]
-    if unknown := sorted(set(names) - {row.name for row in ROWS}):
-        parser.error(f"no row {unknown[0]!r}; there are: {', '.join(row.name for row in ROWS)}")
+    names = arguments.rows or known
+    if unknown := sorted(set(names) - set(known)):
+        parser.error(f"no row {unknown[0]!r}; there are: {', '.join(known)}")
 
     started = datetime.now(UTC)
     report: dict[str, Any] = {
@@ -40,11 +43,11 @@ def main() -> None:
         write_inputs(Path(folder), names)
         for row in ROWS:
             if row.name in names:
-                report["rows"].append(run_row(row, Path(folder)))
+                chosen = replace(row, rounds=arguments.rounds) if arguments.rounds else row
+                report["rows"].append(run_row(chosen, Path(folder)))
                 show(report["rows"][-1])
 
-        if not arguments.rows:
-            report["curves"] = [run_curve(name, Path(folder), python=PYTHON) for name in CURVES]
+        report["curves"] = [run_curve(name, Path(folder), python=PYTHON) for name in CURVES if name in names]
 
     path = arguments.out or RESULTS / f"{started:%Y%m%dT%H%M%SZ}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

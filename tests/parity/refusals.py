@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
 from rankwright.encoder.spec import Kind
 from tests.tiny import write_json
 from tests.tiny_foreign import build_foreign
@@ -52,7 +55,9 @@ def with_adapter(folder: Path) -> None:
 def with_tokenizer_in_python(folder: Path) -> None:
     for name in ("tokenizer.json", "special_tokens_map.json"):
         (folder / name).unlink()
-    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "ByT5Tokenizer"})
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CTRLTokenizer", "unk_token": "<unk>"})
+    write_json(folder / "vocab.json", {"<unk>": 0, "a</w>": 1, "b</w>": 2, "a": 3, "b": 4, "ab</w>": 5})
+    (folder / "merges.txt").write_text("#version: 0.2\na b</w>\n", encoding="utf-8")
 
 
 def with_first(module: str) -> Change:
@@ -85,6 +90,13 @@ def with_config(**changes: Any) -> Change:
 def with_settings(**changes: Any) -> Change:
     """Another sentence_bert_config.json."""
     return lambda folder: change_json(folder / "sentence_bert_config.json", changes)
+
+
+def with_integers(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("query.weight"))
+    tensors[name] = np.round(100 * tensors[name]).astype(np.int8)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def with_onnx_alone(folder: Path) -> None:
@@ -146,6 +158,7 @@ REFUSALS = (
         with_config(rope_parameters=YARN),
         "modernbert",
     ),
+    Refusal("weights that are quantised", "cross-encoder", "is stored as int8, so that it is quantised", with_integers),
     Refusal("ONNX files alone", "bi-encoder", "holds no weights", with_onnx_alone),
 )
 assert len({refusal.what for refusal in REFUSALS}) == len(REFUSALS)

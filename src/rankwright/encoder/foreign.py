@@ -17,7 +17,7 @@ import numpy as np
 from rankwright.encoder.families import LAYERS
 from rankwright.encoder.parameters import check_finite
 from rankwright.encoder.spec import Architecture, Foreign, LogitScore, ModelSpec
-from rankwright.errors import MissingExtraError, ModelFormatError, first_line
+from rankwright.errors import ConfigError, MissingExtraError, ModelFormatError, first_line
 from rankwright.json_values import SIZE, read_object
 from rankwright.text.tokenizer_transformers import TRUST_ADVICE, quietly
 
@@ -253,6 +253,26 @@ def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], starts_B1: 
     score = next(module for module in spec.modules if isinstance(module, LogitScore))
     true_B = logits_BV[:, score.true_id]
     return (true_B if score.false_id is None else true_B - logits_BV[:, score.false_id])[:, None]
+
+
+def recompute_layers(model: Any) -> None:
+    """Makes a model recompute its layers in the backward pass.
+
+    Args:
+        model: the `PreTrainedModel`.
+
+    Raises:
+        ConfigError: transformers cannot do that for its family.
+    """
+    # the first versions of transformers 5 know only the second name, later ones warn of it
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as err:
+        raise ConfigError(
+            f"gradient_checkpointing = true: transformers cannot recompute the layers of {model.config.model_type} "
+            "models. Leave it out, and make the micro-batches smaller if memory does not suffice."
+        ) from err
 
 
 def takes_type_ids(foreign: Foreign) -> bool:

@@ -22,7 +22,7 @@ INPUTS = ("ids", "mask", "positions", "types", "pooled", "packed", "starts")
 """Graph inputs. (B, L): token ids, 1.0 for tokens, position ids, type ids, 1.0 for tokens that pooling reads.
 Of models without a transformer: the packed ids and one more (T + 1,), and the offsets of the texts (B + 1,)."""
 
-OPENVINO_ACTIVATIONS = {
+OPENVINO_ACTIVATIONS: dict[str, tuple[Any, ...]] = {
     "gelu": ("gelu", "erf"),
     "gelu_new": ("gelu", "tanh"),
     "gelu_pytorch_tanh": ("gelu", "tanh"),
@@ -37,6 +37,14 @@ OPENVINO_ACTIVATIONS = {
     "torch.nn.modules.activation.GELU": ("gelu", "erf"),
     "torch.nn.modules.activation.Sigmoid": ("sigmoid",),
     "torch.nn.modules.activation.SiLU": ("swish",),
+    "torch.nn.modules.activation.Mish": ("mish",),
+    "torch.nn.modules.activation.ELU": ("elu", 1.0),
+    "torch.nn.modules.activation.SELU": ("selu", np.float32(1.6732632423543772), np.float32(1.0507009873554805)),
+    "torch.nn.modules.activation.LeakyReLU": ("prelu", np.float32(0.01)),
+    "torch.nn.modules.activation.ReLU6": ("clamp", 0.0, 6.0),
+    "torch.nn.modules.activation.Hardswish": ("hswish",),
+    "torch.nn.modules.activation.Softplus": ("softplus",),
+    "torch.nn.modules.activation.Softsign": ("softsign",),
     "torch.nn.modules.linear.Identity": (),
 }
 

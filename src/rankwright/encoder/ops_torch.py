@@ -20,7 +20,7 @@ from rankwright.encoder import architecture
 from rankwright.encoder.activations_torch import activation_function
 from rankwright.encoder.dropout import cheap_dropout
 from rankwright.encoder.families import FAMILIES
-from rankwright.encoder.foreign import build_foreign, run_foreign
+from rankwright.encoder.foreign import build_foreign, recompute_layers, run_foreign
 from rankwright.encoder.ops_trace import Parameters, parameters
 from rankwright.encoder.packing import AttentionGroups, group_by_length
 from rankwright.encoder.spec import ModelSpec
@@ -67,11 +67,13 @@ class TorchEncoder(nn.Module):
         return architecture.forward(TorchOps(self, self, inputs), self.spec).float()
 
     def checkpoint_layers(self) -> None:
-        """Recompute each layer in the backward pass instead of keeping what it computed."""
+        """Recompute each layer in the backward pass instead of keeping what it computed.
+
+        Raises:
+            ConfigError: a model of transformers for which it cannot do that.
+        """
         if self.spec.foreign is not None:
-            # the first versions of transformers 5 know only the second name, later ones warn of it
-            enable = getattr(self.foreign, "activation_checkpointing_enable", None)
-            (enable or self.foreign.gradient_checkpointing_enable)({"use_reentrant": False})
+            recompute_layers(self.foreign)
         for layer in self.modules():
             if isinstance(layer, Layer):
                 layer.is_checkpointed = True

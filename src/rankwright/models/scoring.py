@@ -41,8 +41,10 @@ class StoredDocuments:
         if ranges_2E is not None:  # levels to float32: at most eight roundings of numbers no larger than these
             self.rounded_away = 8 * float(np.linalg.norm(np.abs(ranges_2E).sum(axis=0, dtype=np.float64)))
 
-    def __len__(self) -> int:
-        return len(self.stored_CE)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """C and E."""
+        return self.stored_CE.shape
 
     def read(self, places: slice | np.ndarray, out_DE: np.ndarray) -> np.ndarray:
         """The documents at these places.
@@ -71,7 +73,7 @@ class StoredDocuments:
             (D, E).
         """
         num = places.stop - places.start if isinstance(places, slice) else len(places)
-        return self.read(places, np.empty((num, self.stored_CE.shape[1])))
+        return self.read(places, np.empty((num, self.shape[1])))
 
     def read_block(self, places: slice, out_DE: np.ndarray, *, is_unit: bool) -> float:
         """The documents of a block in float32, to multiply with.

@@ -10,6 +10,8 @@ Letters: B queries, C documents, E embedding, K best documents; Q queries and D 
 """
 
 import os
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +20,7 @@ import numpy as np
 
 from rankwright.errors import ShapeError, ValueRangeError
 from rankwright.models.candidates import Candidates, candidate_bytes
+from rankwright.models.products import SMALL_WORK, Products
 from rankwright.models.scoring import PRODUCTS, Scorer, StoredDocuments, check_finite
 from rankwright.models.similarity import check_similarity
 
@@ -26,6 +29,9 @@ BLOCK_BYTES = 1 << 27
 
 BLOCK_QUERIES, BLOCK_DOCUMENTS = 1024, 2048
 """The scores of such a block are still in the cache when they are compared."""
+
+PIECE_DOCUMENTS = 256
+"""Documents that are compared in float64 at a time."""
 
 SMALL_BYTES = 100_000
 """Larger arrays get pages that were not used before, which costs more than to fill them."""
@@ -73,17 +79,19 @@ def search(
     if len(documents_CE) == 0:
         raise ShapeError("there are no documents to search.")
     check_finite(queries_BE, "query", np.arange(len(queries_BE)))
-    documents = StoredDocuments(documents_CE, order_C, ranges_2E)
-    (B, E), K = queries_BE.shape, min(top_k, len(documents))
-    D = max(1, min(BLOCK_DOCUMENTS, len(documents), block_bytes // (32 * max(1, E))))
-    num_queries = max(1, block_bytes // (2 * (candidate_bytes(K) + 12 * E)))
-    Q = max(1, min(BLOCK_QUERIES, num_queries, B, block_bytes // (64 * D)))
+    (B, E), C, threads = queries_BE.shape, len(documents_CE), num_threads()
+    K, is_large = min(top_k, C), 2 * B * C * E >= SMALL_WORK
+    # Half of the memory is for queries, in float64 and float32, and candidates; half is for documents and scores.
+    num_queries = max(1, block_bytes // (2 * (candidate_bytes(K) + 12 * max(1, E))))
+    D = min(C, BLOCK_DOCUMENTS, block_bytes // (16 * max(1, E)))
+    Q = min(num_queries, BLOCK_QUERIES, block_bytes // (32 * threads * max(1, D)))
     scores_BK, places_BK = np.empty((B, K), np.float32), np.empty((B, K), np.int64)
-    with ThreadPoolExecutor(num_threads()) as pool:
-        blocks = _Blocks(documents, similarity, K, (Q, D), pool)
+    with ThreadPoolExecutor(threads) as pool:
+        documents = StoredDocuments(documents_CE, order_C, ranges_2E)
+        blocks = _Blocks(documents, (max(1, Q), max(1, D)), pool, partial(Products, threads if is_large else None))
         for first in range(0, B, num_queries):
             rows = slice(first, first + num_queries)
-            scores_BK[rows], places_BK[rows] = blocks.best(queries_BE[rows])
+            scores_BK[rows], places_BK[rows] = blocks.best(queries_BE[rows], similarity, K)
     return scores_BK, places_BK if order_C is None else order_C[places_BK]
 
 
@@ -94,11 +102,11 @@ def num_threads() -> int:
 
 @dataclass
 class _Share:
-    """A thread's share of the queries of a block: which rows they are."""
+    """Queries that one thread compares at a time."""
 
     scorer: Scorer
+    factors_QE: np.ndarray
     candidates: Candidates
-    rows: slice
 
 
 class _Blocks:
@@ -107,78 +115,71 @@ class _Blocks:
     def __init__(
         self,
         documents: StoredDocuments,
-        similarity: str,
-        num_best: int,
         shape: tuple[int, int],
         pool: ThreadPoolExecutor,
+        new_products: Callable[[], Products],
     ) -> None:
-        self.documents, self.similarity, self.num_best, self.pool = documents, similarity, num_best, pool
+        self.documents, self.pool, self.new_products = documents, pool, new_products
         self.Q, self.D = shape
-        self.block_DE = np.empty((self.D, documents.stored_CE.shape[1]), np.float32)
-        self.scores, self.is_above = np.empty(self.Q * self.D, np.float32), np.empty(self.Q * self.D, bool)
+        self.block_DE = np.empty((self.D, documents.shape[1]), np.float32)
+        self.own = threading.local()
 
-    def best(self, queries_BE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def best(self, queries_BE: np.ndarray, similarity: str, num_best: int) -> tuple[np.ndarray, np.ndarray]:
         """scores_BK and places_BK of the best documents."""
-        starts = range(0, len(queries_BE), self.Q)
-        chunks = [self._shares(queries_BE[start : start + self.Q]) for start in starts]
-        for start in range(0, len(self.documents), self.D):
-            places = slice(start, min(start + self.D, len(self.documents)))
-            size = self._read(places)
-            for factors_QE, shares in chunks:
-                self._compare(factors_QE, shares, places, size)
-        found = self.pool.map(Candidates.best, [share.candidates for _, shares in chunks for share in shares])
-        scores, places = zip(*found, strict=True)
-        return np.concatenate(scores), np.concatenate(places)
-
-    def _shares(self, queries_QE: np.ndarray) -> tuple[np.ndarray, list[_Share]]:
-        """What to multiply with, and who compares which queries."""
         shares = []
-        for rows in _parts(len(queries_QE)):
-            scorer = Scorer(queries_QE[rows], self.similarity)
-            candidates = Candidates(len(scorer.exact_QE), self.num_best, partial(self._rescore, scorer))
-            shares.append(_Share(scorer, candidates, rows))
-        return np.concatenate([share.scorer.factors() for share in shares]), shares
+        for rows in _parts(len(queries_BE), self.Q):
+            scorer = Scorer(queries_BE[rows], similarity)
+            candidates = Candidates(len(scorer.exact_QE), num_best, partial(_exact_scores, scorer, self.documents))
+            shares.append(_Share(scorer, scorer.factors(), candidates))
+        C = self.documents.shape[0]
+        for start in range(0, C, self.D):
+            places = slice(start, min(start + self.D, C))
+            size = self._read(places, is_unit=similarity == "cosine")
+            list(self.pool.map(partial(self._compare, places, size), shares))
+        found = self.pool.map(Candidates.best, [share.candidates for share in shares])
+        scores_BK, places_BK = (np.concatenate(part) for part in zip(*found, strict=True))
+        return scores_BK, places_BK
 
-    def _read(self, places: slice) -> float:
-        """Put the documents into `block_DE`; the largest size."""
+    def _read(self, places: slice, *, is_unit: bool) -> float:
+        """Put the documents into `block_DE`; gives the largest size."""
 
         def read(part: slice) -> float:
-            there = slice(places.start + part.start, places.start + part.stop)
-            return self.documents.read_block(there, self.block_DE[part], is_unit=self.similarity == "cosine")
+            own = slice(places.start + part.start, places.start + part.stop)
+            return self.documents.read_block(own, self.block_DE[part], is_unit=is_unit)
 
-        return max(self.pool.map(read, _parts(places.stop - places.start)))
+        return max(self.pool.map(read, _parts(places.stop - places.start, self.D)))
 
-    def _compare(self, factors_QE: np.ndarray, shares: list[_Share], places: slice, size: float) -> None:
-        shape = len(factors_QE), places.stop - places.start
-        scores_QD, is_above_QD = (
-            memory[: shape[0] * shape[1]].reshape(shape) for memory in (self.scores, self.is_above)
-        )
-        errors = [share.scorer.error(size) for share in shares]
-        if self.similarity in PRODUCTS:
-            with np.errstate(over="ignore", invalid="ignore"):
-                np.matmul(factors_QE, self.block_DE[: shape[1]].T, out=scores_QD)
-
-        def compare(share: _Share, error_Q: np.ndarray | None) -> None:
-            candidates, own_QD, memory_QD = share.candidates, scores_QD[share.rows], is_above_QD[share.rows]
-            if self.similarity not in PRODUCTS:
-                own_QD[:] = share.scorer.dense(self.documents.read_exactly(places))
-            if error_Q is None or not candidates.add(own_QD, error_Q, memory_QD, start=places.start):
-                own_QD[:] = share.scorer.dense(self.documents.read_exactly(places))
-                candidates.add_exact(own_QD, memory_QD, start=places.start)
-
-        list(self.pool.map(compare, shares, errors))
-
-    def _rescore(self, scorer: Scorer, query_N: np.ndarray, place_N: np.ndarray) -> np.ndarray:
-        """Exact scores of pairs."""
-        scores_N = np.empty(len(place_N), np.float32)
-        step = max(1, SMALL_BYTES // (8 * max(1, scorer.exact_QE.shape[1])))
-        for start in range(0, len(place_N), step):
-            at = slice(start, start + step)
-            scores_N[at] = scorer.exact(query_N[at], self.documents.read_exactly(place_N[at]))
-        return scores_N
+    def _compare(self, places: slice, size: float, share: _Share) -> None:
+        """Compare the block that was read with the queries of the share."""
+        if not hasattr(self.own, "products"):
+            self.own.products, self.own.is_above = self.new_products(), np.empty(self.Q * self.D, bool)
+        error_Q, (Q, D) = share.scorer.error(size), (len(share.factors_QE), places.stop - places.start)
+        is_product = share.scorer.similarity in PRODUCTS
+        if is_product and error_Q is not None:
+            scores_QD = self.own.products.multiply(share.factors_QE, self.block_DE[:D])
+            is_above_QD = self.own.is_above[: Q * D].reshape(Q, D)
+            if share.candidates.add(scores_QD, error_Q, is_above_QD, start=places.start):
+                return
+        for start in range(places.start, places.stop, PIECE_DOCUMENTS):
+            piece = slice(start, min(start + PIECE_DOCUMENTS, places.stop))
+            scores_QD = share.scorer.dense(self.documents.read_exactly(piece))
+            is_above_QD = self.own.is_above[: scores_QD.size].reshape(scores_QD.shape)
+            if is_product or error_Q is None or not share.candidates.add(scores_QD, error_Q, is_above_QD, start=start):
+                share.candidates.add_exact(scores_QD, is_above_QD, start=start)
 
 
-def _parts(num: int) -> list[slice]:
-    """One part for each thread."""
-    step = max(1, -(-num // num_threads()))
+def _exact_scores(scorer: Scorer, documents: StoredDocuments, query_N: np.ndarray, place_N: np.ndarray) -> np.ndarray:
+    """Scores of pairs, a few at a time."""
+    scores_N = np.empty(len(place_N), np.float32)
+    step = max(1, SMALL_BYTES // (8 * max(1, documents.shape[1])))
+    for start in range(0, len(place_N), step):
+        at = slice(start, start + step)
+        scores_N[at] = scorer.exact(query_N[at], documents.read_exactly(place_N[at]))
+    return scores_N
+
+
+def _parts(num: int, most: int) -> list[slice]:
+    """Equal parts of at most so many, as many for each thread."""
+    threads = num_threads()
+    step = max(1, -(-num // (threads * -(-num // (threads * most)))))
     return [slice(start, min(start + step, num)) for start in range(0, num, step)]

@@ -15,8 +15,9 @@ from rankwright import BiEncoder, CrossEncoder
 from rankwright.encoder import engine_openvino
 from rankwright.encoder.engine import make_engine
 from rankwright.encoder.engine_openvino import LENGTH_MULTIPLE, MAX_REQUESTS, padded_inputs
+from rankwright.encoder.ops_openvino import OPENVINO_ACTIVATIONS
 from rankwright.encoder.packing import group_by_length
-from rankwright.encoder.spec import ModelSpec, Pooling
+from rankwright.encoder.spec import Dense, ModelSpec, Pooling
 from rankwright.errors import ConfigError, MissingExtraError, ModelFormatError
 from rankwright.text.tokens import pack
 from tests.texts import CORPUS, QUERY, random_texts
@@ -276,6 +277,19 @@ def test_bfloat16_is_near_float32_but_not_it(tiny: Any, engine: str) -> None:
     a, b = half.encode(TEXTS), whole.encode(TEXTS)
     assert a.dtype == b.dtype == np.float32
     assert 1e-4 < np.abs(a - b).max() < 0.1
+
+
+def test_every_activation_with_a_node_computes_what_torch_does(tiny: Any) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert", normalize=False))
+    draws, parameters = np.random.default_rng(0), dict(model.checkpoint.parameters)
+    chain = [Dense(f"{i}_Dense", HIDDEN, HIDDEN, False, kind) for i, kind in enumerate(OPENVINO_ACTIVATIONS)]
+    for dense in chain:
+        weight = draws.standard_normal((HIDDEN, HIDDEN)) * 2 / HIDDEN**0.5
+        parameters[f"{dense.name}.linear.weight"] = weight.astype(np.float32)
+    spec, batch = replace(model.spec, modules=(Pooling(), *chain)), model.tokenize(TEXTS)
+    openvino, torch_ = (make_engine(spec, parameters, engine=engine, dtype="float32").run(batch) for engine in ENGINES)
+    assert np.ptp(torch_, axis=0).min() > 1e-2, "no text shows"
+    assert_agrees(openvino, torch_, "embedding")
 
 
 def test_an_activation_without_a_node_names_the_other_engine(tiny: Any) -> None:

@@ -139,3 +139,9 @@ def test_a_recomputed_layer_drops_the_same(tiny: Any) -> None:
         assert any(getattr(part, "gradient_checkpointing", False) for part in module.modules()) == is_checkpointed
         gradients.append(module.foreign.encoder.layer[0].output.dense.weight.grad)
     assert_agrees(gradients[1], gradients[0], "gradient")
+
+
+def test_layers_that_transformers_cannot_recompute_are_an_error(tiny: Any) -> None:
+    module = BiEncoder(tiny.built(build_foreign, "albert")).trainable()
+    with pytest.raises(ConfigError, match=r"gradient_checkpointing = true: transformers cannot recompute .* of albert"):
+        module.checkpoint_layers()

@@ -287,9 +287,9 @@ def test_activation_that_only_torch_has_names_the_extra(tmp_path: Path, monkeypa
     monkeypatch.setattr("rankwright.models.checkpoint_modules.find_spec", lambda name: None)
     assert _activated(tmp_path, "torch.nn.modules.activation.ReLU").endswith("ReLU")
     with pytest.raises(
-        MissingExtraError, match=r"2_Dense/config\.json: the activation '.*Mish' needs the package 'torch'"
+        MissingExtraError, match=r"2_Dense/config\.json: the activation '.*CELU' needs the package 'torch'"
     ):
-        _activated(tmp_path, "torch.nn.modules.activation.Mish")
+        _activated(tmp_path, "torch.nn.modules.activation.CELU")
 
 
 def test_activation_that_drops_out_in_training_is_a_function_here() -> None:

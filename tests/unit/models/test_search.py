@@ -12,7 +12,8 @@ from rankwright.errors import ConfigError, ShapeError, ValueRangeError
 from rankwright.evaluation import search
 from rankwright.models import search as search_module
 from rankwright.models.precision import dequantize, quantize
-from rankwright.models.scoring import Scorer
+from rankwright.models.products import Products
+from rankwright.models.scoring import Scorer, StoredDocuments
 from rankwright.models.similarity import SIMILARITIES
 
 
@@ -168,14 +169,14 @@ def test_fast_scores_are_within_their_error(similarity: str, storage: object) ->
         stored = quantize(documents.astype(np.float32), "int8", ranges_2E=ranges)
     else:
         stored = documents.clip(-128, 127).astype(storage)  # type: ignore[call-overload]
-    found = search_module.StoredDocuments(stored, None, ranges)
+    found = StoredDocuments(stored, None, ranges)
     scorer, block = Scorer(queries, similarity), np.empty((64, 384), np.float32)
     error = scorer.error(found.read_block(slice(0, 64), block, is_unit=similarity == "cosine"))
     exact = scorer.dense(found.read_exactly(slice(0, 64)))
     if similarity in ("cosine", "dot"):
-        fast = scorer.factors() @ block.T
-        far = np.abs(fast.astype(np.float64) - exact).max(axis=1)
-        assert error is not None and 0 < far.max() and (far <= error).all()
+        for products in (Products(None), Products(2)):
+            far = np.abs(products.multiply(scorer.factors(), block).astype(np.float64) - exact).max(axis=1)
+            assert error is not None and 0 < far.max() and (far <= error).all()
     pairs = scorer.exact(np.repeat(np.arange(16), 64), found.read_exactly(np.tile(np.arange(64), 16)))
     assert error is not None and (np.abs(pairs.reshape(16, 64).astype(np.float64) - exact).max(axis=1) <= error).all()
 
@@ -189,14 +190,27 @@ def test_a_memory_mapped_file_is_searched_where_it_is(tmp_path: Path) -> None:
     assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize("threads", [1, 3, 64])
-def test_threads_do_not_change_the_result(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3, 8])
+@pytest.mark.parametrize("small_work", [0, 2e10])
+def test_threads_and_who_multiplies_do_not_change_the_order(
+    threads: int, small_work: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     documents, queries = crowded(3000, 16, seed=0), np.random.default_rng(1).normal(size=(50, 16))
-    expected = search(queries, documents, top_k=10)
     monkeypatch.setattr(search_module, "num_threads", lambda: threads)
+    monkeypatch.setattr(search_module, "SMALL_WORK", small_work)
     found = search(queries, documents, top_k=10)
-    assert np.array_equal(found[1], expected[1])
-    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+    assert_best(found, all_scores(queries, documents, "cosine"), 10)
+
+
+def test_much_work_is_given_to_openvino_and_little_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int | None] = []
+    monkeypatch.setattr(search_module, "Products", lambda threads: given.append(threads) or Products(threads))
+    monkeypatch.setattr(search_module, "num_threads", lambda: 1)
+    ones = np.ones((30, 4), np.float32)
+    search(ones, ones, top_k=2)
+    monkeypatch.setattr(search_module, "SMALL_WORK", 2 * 30 * 30 * 4)
+    search(ones, ones, top_k=2)
+    assert given == [None, 1]
 
 
 def test_zero_vector_has_cosine_zero() -> None:
