@@ -39,6 +39,8 @@ def main() -> None:
     }
     if OPENVINO_PYTHON.is_file():
         report["versions"]["openvino backend"] = versions(OPENVINO_PYTHON)
+    path = arguments.out or RESULTS / f"{started:%Y%m%dT%H%M%SZ}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), names)
         for row in ROWS:
@@ -46,13 +48,17 @@ def main() -> None:
                 chosen = replace(row, rounds=arguments.rounds) if arguments.rounds else row
                 report["rows"].append(run_row(chosen, Path(folder)))
                 show(report["rows"][-1])
-
+                write(path, report)  # what was measured is kept, whatever happens to the rest
         report["curves"] = [run_curve(name, Path(folder), python=PYTHON) for name in CURVES if name in names]
-
-    path = arguments.out or RESULTS / f"{started:%Y%m%dT%H%M%SZ}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write(path, report)
     print(f"{path}: written", file=sys.stderr)
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """The report as JSON, whole or not at all."""
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)
 
 
 def show(row: dict[str, Any]) -> None:
