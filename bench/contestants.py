@@ -17,13 +17,14 @@ from typing import Any
 from bench.curves import CURVES
 from bench.families import NAMES, STATIC
 from bench.gate import Gate, repeat
-from bench.inputs import NUM_FEW, Inputs, read_inputs
+from bench.inputs import MAX_LENGTH, NUM_FEW, Inputs, read_inputs
+from bench.limits import TRAINING_PASSES, limit_encoding, limit_evaluate, limit_search
+from bench.peers_onnx import fastembed_encode, onnxruntime_encode
 from bench.retrieval import numpy_search, our_evaluate, our_search, peer_evaluate, peer_search, torch_search
 
 Texts = Callable[[Inputs], list[str]]
 Pairs = Callable[[Inputs], list[list[tuple[str, str]]]]
 
-MAX_LENGTH = 512
 LEARNING_RATE = 5e-5
 CURVE_TEXTS = 32
 MATRYOSHKA_DIMS = (384, 256, 128, 64, 32)
@@ -218,7 +219,36 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def limit_encode(gate: Gate, inputs: Inputs) -> None:
+    """The products of the encode row."""
+    limit_encoding(gate, inputs, inputs.documents)
+
+
+def limit_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs) -> None:
+    """The products of a rerank row."""
+    limit_encoding(gate, inputs, [pair for listed in pairs(inputs) for pair in listed])
+
+
+def limit_train(gate: Gate, inputs: Inputs) -> None:
+    """The products of a step of a cross-encoder."""
+    limit_encoding(gate, inputs, [pair[:2] for pair in inputs.pairs], passes=TRAINING_PASSES)
+
+
+def limit_train_bi(gate: Gate, inputs: Inputs) -> None:
+    """The products of a step of a bi-encoder."""
+    limit_encoding(gate, inputs, [text for pair in inputs.pairs for text in pair[:2]], passes=TRAINING_PASSES)
+
+
 CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
+    "limit-encode": limit_encode,
+    "limit-rerank": partial(limit_rerank, pairs=all_pairs),
+    "limit-rerank-few": partial(limit_rerank, pairs=few_pairs),
+    "limit-train": limit_train,
+    "limit-train-bi": limit_train_bi,
+    "limit-evaluate": limit_evaluate,
+    "limit-search": limit_search,
+    "onnxruntime-encode": onnxruntime_encode,
+    "fastembed-encode": fastembed_encode,
     "peer-train": peer_train,
     "peer-train-bf16": partial(peer_train, bf16=True),
     "our-train": our_train,

@@ -30,8 +30,9 @@ QUIET = {
 }
 """No network and no chatter; nothing here changes what is computed."""
 
-UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""Set where an old OpenBLAS would fail; they slow the one that numpy brings, and users do not have them."""
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
+"""Users do not have them: the first two slow numpy's products, the last makes every start compile our modules anew
+(pip has compiled all others)."""
 
 
 def environment() -> dict[str, str]:

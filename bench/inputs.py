@@ -21,6 +21,8 @@ NUM_QUERIES = 3
 NUM_CANDIDATES = 100
 NUM_FEW = 20
 NUM_TRAINING_PAIRS = 32
+MAX_LENGTH = 512
+"""Tokens of a pair at most."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ PACKAGES = (
     "sentence-transformers",
     "transformers",
     "optimum-intel",
+    "onnxruntime",
+    "fastembed",
 )
 
 

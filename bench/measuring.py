@@ -31,7 +31,8 @@ class Entry:
     """One line of a row: whose it is, under which name, and what runs where.
 
     `what` names a contestant, or is code for a fresh process, or a distribution whose size is asked. Of the CPU flags
-    in `needs` one must be there: a type that is emulated would take hours. `side` is "peer", "ours" or "part" of ours.
+    in `needs` one must be there: a type that is emulated would take hours. `side` is "peer", "ours", "part" of ours, or
+    the "limit" of all.
     """
 
     name: str
@@ -86,7 +87,8 @@ def run_row(row: Row, inputs: Path) -> dict[str, Any]:
         for entry, found in zip(entries, measured, strict=True)
     ]
     costs = {(entry.side, entry.name): found["cost"] for entry, found in zip(entries, measured, strict=True)}
-    ours, peers = ([name for side, name in costs if side == wanted] for wanted in ("ours", "peer"))
+    ours = [name for side, name in costs if side == "ours"]
+    others = [(side, name) for side, name in costs if side in ("peer", "limit")]
     return {
         "row": row.name,
         "work": row.work,
@@ -94,8 +96,8 @@ def run_row(row: Row, inputs: Path) -> dict[str, Any]:
         "rounds": row.rounds,
         "entries": lines,
         "ratios": [
-            {"ours": our, "peer": peer, "ratio": summary(np.divide(costs["peer", peer], costs["ours", our]).tolist())}
-            for our, peer in product(ours, peers)
+            {"ours": our, "peer": peer, "ratio": summary(np.divide(costs[side, peer], costs["ours", our]).tolist())}
+            for our, (side, peer) in product(ours, others)
         ],
         "skipped": [{"name": entry.name, "reason": reason} for entry, reason in reasons.items() if reason],
     }

@@ -7,17 +7,28 @@ from bench.inputs import NUM_CANDIDATES, NUM_DOCUMENTS, NUM_FEW, NUM_QUERIES, NU
 from bench.measuring import Entry, Row, fresh_processes, in_turn, on_disk, peak_memory
 
 OPENVINO_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-"""The peer's OpenVINO backend needs older packages than the rest: `make bench` makes this environment."""
+"""The peer's OpenVINO backend needs older packages than the rest, and the ONNX peers are beside it: `make bench` makes
+this environment."""
 
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 AS_IT_COMES = "sentence-transformers"
+LIMIT = "limit: the products alone"
 FIRST_SCORE = "from {} import CrossEncoder; CrossEncoder(CROSS_ENCODER).predict([('a query', 'a document')])"
 IMPORTS = "import numpy; from rankwright.encoder.ops_openvino import import_openvino; import_openvino()"
 HELP = "import sys; sys.argv[1:] = ['--help']; from rankwright.cli import main; main()"
 
 
-def inference_row(name: str, work: str, *, unit: str, rounds: int, items: int | None = None) -> Row:
+def inference_row(
+    name: str,
+    work: str,
+    *,
+    unit: str,
+    rounds: int,
+    items: int | None = None,
+    others: tuple[Entry, ...] = (),
+    has_limit: bool = True,
+) -> Row:
     """A row of the peer as it comes, in bfloat16 and with OpenVINO, beside ours in the type it takes and in float32."""
     return Row(
         name=name,
@@ -27,8 +38,10 @@ def inference_row(name: str, work: str, *, unit: str, rounds: int, items: int | 
             Entry(AS_IT_COMES, "peer", f"peer-{name}"),
             Entry("torch bfloat16", "peer", f"peer-{name}-bf16", needs=BFLOAT16),
             Entry("OpenVINO backend", "peer", f"peer-{name}-openvino", OPENVINO_PYTHON),
+            *others,
             Entry("rankwright", "ours", f"our-{name}"),
             Entry("rankwright float32", "ours", f"our-{name}-float32", needs=BFLOAT16),
+            *((Entry(LIMIT, "limit", f"limit-{name}"),) if has_limit else ()),
         ),
         measure=in_turn,
         rounds=rounds,
@@ -47,6 +60,7 @@ def training_row(name: str, work: str) -> Row:
             Entry("bf16=True", "peer", f"peer-{name}-bf16", needs=BFLOAT16),
             Entry("rankwright", "ours", f"our-{name}"),
             Entry("rankwright float32", "ours", f"our-{name}-float32", needs=BFLOAT16),
+            Entry(LIMIT, "limit", f"limit-{name}"),
         ),
         measure=in_turn,
         rounds=2,
@@ -78,10 +92,14 @@ ROWS = (
         unit="documents/s",
         rounds=4,
         items=NUM_DOCUMENTS,
+        others=(
+            Entry("ONNX Runtime", "peer", "onnxruntime-encode", OPENVINO_PYTHON),
+            Entry("fastembed", "peer", "fastembed-encode", OPENVINO_PYTHON),
+        ),
     ),
     inference_row("rerank", f"rerank {NUM_QUERIES} x {NUM_CANDIDATES} documents", unit="s", rounds=3),
     inference_row("rerank-few", f"rerank 1 x {NUM_FEW} documents", unit="s", rounds=3),
-    inference_row("query", "encode one short query", unit="s", rounds=9),
+    inference_row("query", "encode one short query", unit="s", rounds=9, has_limit=False),
     training_row("train", f"train a cross-encoder, a step of {NUM_TRAINING_PAIRS} pairs"),
     training_row("train-bi", f"train a Matryoshka bi-encoder, a step of {NUM_TRAINING_PAIRS} pairs"),
     Row(
@@ -94,6 +112,7 @@ ROWS = (
             Entry("corpus_chunk_size=10000", "peer", "peer-evaluate-chunks"),
             Entry("bfloat16 embeddings", "peer", "peer-evaluate-bf16", needs=BFLOAT16),
             Entry("rankwright", "ours", "our-evaluate"),
+            Entry(LIMIT, "limit", "limit-evaluate"),
         ),
         measure=in_turn,
         rounds=3,
@@ -111,6 +130,7 @@ ROWS = (
             Entry("rankwright", "ours", "our-search"),
             Entry("rankwright float16", "ours", "our-search-float16"),
             Entry("rankwright int8", "ours", "our-search-int8"),
+            Entry(LIMIT, "limit", "limit-search"),
         ),
         measure=in_turn,
         rounds=3,

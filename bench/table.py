@@ -110,7 +110,7 @@ def row_table(row: dict[str, Any]) -> str:
             f"**{entry['name']}**" if entry["side"] == "ours" else entry["name"],
             f"{entry['value']['median']:.3g}",
             f"{entry['value']['min']:.3g} to {entry['value']['max']:.3g}",
-            f"{ratios[entry['name']]:.3g}x" if entry["side"] == "peer" else "",
+            beside(entry["side"], ratios.get(entry["name"])),
         ]
         for entry in row["entries"]
     ]
@@ -118,6 +118,13 @@ def row_table(row: dict[str, Any]) -> str:
         f"\n\n{entry['name']}: not measured, {entry['reason']}." for entry in row["skipped"] if "reason" in entry
     )
     return table(head, lines) + skipped
+
+
+def beside(side: str, ratio: float | None) -> str:
+    """What stands in the last column: how many times faster we are, or how much of the limit we reach."""
+    if ratio is None:
+        return ""
+    return f"{100 * ratio:.0f} % reached" if side == "limit" else f"{ratio:.3g}x"
 
 
 def family_tables(machines: Sequence[dict[str, Any]]) -> str:

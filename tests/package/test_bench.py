@@ -10,10 +10,20 @@ import pytest
 
 from bench.gate import Contestant
 from bench.inputs import training_pairs
+from bench.limits import encoding_operations, limit
 from bench.measuring import Entry, Row, run_row
 from bench.rows import ROWS
 from bench.sizes import closure, installed_megabytes
-from bench.table import BEGIN, END, between_markers, by_machine, family_tables, performance_page, short_table
+from bench.table import (
+    BEGIN,
+    END,
+    between_markers,
+    by_machine,
+    family_tables,
+    performance_page,
+    row_table,
+    short_table,
+)
 from bench.texts import docstring_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -157,8 +167,36 @@ def test_table_replaces_what_stands_between_the_markers() -> None:
         between_markers("no markers", "new")
 
 
-def test_rows_start_with_the_peer_as_it_comes_and_end_with_ours() -> None:
-    assert {(row.entries[0].side, row.entries[-1].side) for row in ROWS} == {("peer", "ours")}
+def test_rows_start_with_the_peer_as_it_comes_and_end_with_ours_or_the_limit() -> None:
+    for row in ROWS:
+        sides = [entry.side for entry in row.entries if entry.side != "part"]
+        assert sides == sorted(sides, key=["peer", "ours", "limit"].index), row.name
+        assert {"peer", "ours"} <= set(sides), row.name
+
+
+def test_how_much_of_the_limit_is_reached(tmp_path: Path) -> None:
+    row = run_row(replace(ROW, entries=(*ENTRIES[:1], ENTRIES[2], Entry("limit", "limit", ""))), tmp_path)
+    assert "| limit | 50 | 33.3 to 50 | 50 % reached |" in row_table(row)
+    assert "**2x** (2x)" in short_table([report_of("Some CPU", "2026-11-22", [row])])  # a limit is no peer
+
+
+def test_the_operations_of_an_encoder_by_hand() -> None:
+    tokens, hidden_size = 5, 8
+    linear = 4 * hidden_size * hidden_size + 2 * hidden_size * 4 * hidden_size
+    by_hand = 2 * tokens * linear + 2 * (2 * tokens * tokens * hidden_size)
+    assert encoding_operations([tokens, tokens], hidden_size=hidden_size, num_layers=3) == 2 * 3 * by_hand
+
+
+@pytest.mark.parametrize("operations", [1e6, 2e9])
+def test_the_limit_multiplies_once_each_time_the_gate_opens(operations: float) -> None:
+    opened: list[object] = []
+
+    def gate(result: object = None) -> bool:
+        opened.append(result)
+        return len(opened) < 3
+
+    limit(gate, operations)  # type: ignore[arg-type]
+    assert opened == [None, None, None]
 
 
 def test_texts_depend_on_the_seed_only_and_vary_in_length() -> None:

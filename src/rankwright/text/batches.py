@@ -10,6 +10,9 @@ import numpy as np
 
 from rankwright.text.tokens import TokenBatch
 
+TOKENS_PER_BATCH = 128
+"""What a batch costs whatever is in it, in tokens."""
+
 
 def plan_batches(
     lengths: Sequence[int] | np.ndarray, *, batch_tokens: int, max_texts: int | None = None, powers_of_two: bool = False
@@ -20,21 +23,50 @@ def plan_batches(
         lengths: tokens of each text.
         batch_tokens: the budget; a text longer than it is a batch of its own.
         max_texts: at most so many texts in a batch; None: as many as fit.
-        powers_of_two: batches of 1, 2, 4, ... texts only, for engines that compile each shape that they see.
+        powers_of_two: batches of 1, 2, 4, ... texts only, for engines that pad, and compile each shape that they see.
+            Of all such plans it is the one with the fewest padded tokens, where a batch itself counts as
+            `TOKENS_PER_BATCH`. Else each batch is as full as it can be.
 
     Returns:
         Indices of each batch; each index is in exactly one. Longest first, so that memory peaks at once.
     """
     lengths_B = np.asarray(lengths)
     order = np.argsort(-lengths_B, kind="stable")
+    room_B = np.maximum(1, batch_tokens // np.maximum(1, lengths_B[order]))
+    room_B = np.minimum(room_B, len(order) - np.arange(len(order)))
+    room_B = room_B if max_texts is None else np.minimum(room_B, max_texts)
+    sizes_B = _least_padding(lengths_B[order].tolist(), room_B.tolist()) if powers_of_two else room_B
     batches, start = [], 0
     while start < len(order):
-        fit = max(1, batch_tokens // max(1, int(lengths_B[order[start]])))
-        fit = min(fit, len(order) - start) if max_texts is None else min(fit, max_texts, len(order) - start)
-        fit = 1 << (fit.bit_length() - 1) if powers_of_two else fit
-        batches.append(order[start : start + fit])
-        start += fit
+        batches.append(order[start : start + sizes_B[start]])
+        start += sizes_B[start]
     return batches
+
+
+def _least_padding(lengths_B: Sequence[int], room_B: Sequence[int]) -> list[int]:
+    """For each place, the size of the batch that starts there in the best plan from there on.
+
+    The best plan from a place is the cheapest of: a batch of any size, then the best plan from where it ends.
+
+    Args:
+        lengths_B: tokens, longest first.
+        room_B: the largest batch that may start at each place.
+
+    Returns:
+        Powers of two.
+    """
+    costs_B = [0] * (len(lengths_B) + 1)
+    sizes_B = [1] * len(lengths_B)
+    for start in range(len(lengths_B) - 1, -1, -1):
+        length, size = lengths_B[start], 1
+        least = TOKENS_PER_BATCH + length + costs_B[start + 1]
+        while 2 * size <= room_B[start]:
+            size *= 2
+            cost = TOKENS_PER_BATCH + size * length + costs_B[start + size]
+            if cost <= least:
+                least, sizes_B[start] = cost, size
+        costs_B[start] = least
+    return sizes_B
 
 
 def first_alike(tokens: TokenBatch) -> np.ndarray:
