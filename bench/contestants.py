@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +33,14 @@ MAX_STEPS = 1000
 
 
 def peer_encode(
-    gate: Gate, inputs: Inputs, *, texts: Texts, model: str = "", backend: str = "torch", dtype: str | None = None
+    gate: Gate,
+    inputs: Inputs,
+    *,
+    texts: Texts,
+    model: str = "",
+    backend: str = "torch",
+    dtype: str | None = None,
+    int8: bool = False,
 ) -> None:
     """sentence-transformers, one call over all texts; a bi-encoder of `inputs` if `model` names no family."""
     from sentence_transformers import SentenceTransformer
@@ -41,7 +48,22 @@ def peer_encode(
     model_kwargs = {"torch_dtype": dtype} if dtype else {}
     folder = str(Path(inputs.families, model)) if model else inputs.bi_encoder
     encoder = SentenceTransformer(folder, device="cpu", backend=backend, model_kwargs=model_kwargs)
+    if int8:
+        quantise(encoder, inputs.candidates)
     repeat(gate, lambda: encoder.encode(texts(inputs)))
+
+
+def quantise(model: Any, texts: Sequence[str]) -> None:
+    """What sentence-transformers' static int8 does, calibrated on these texts: its own are on the Hub."""
+    import nncf
+
+    transformer = model.transformers_model
+    features = [dict(model.tokenizer([text], truncation=True, return_tensors="np")) for text in texts]
+    transformer.model = nncf.quantize(
+        transformer.model, nncf.Dataset(features), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(features)
+    )
+    transformer.clear_requests()
+    transformer.compile()
 
 
 def our_encode(
@@ -55,7 +77,15 @@ def our_encode(
     repeat(gate, lambda: encoder.encode(texts(inputs)))
 
 
-def peer_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs, backend: str = "torch", dtype: str | None = None) -> None:
+def peer_rerank(
+    gate: Gate,
+    inputs: Inputs,
+    *,
+    pairs: Pairs,
+    backend: str = "torch",
+    dtype: str | None = None,
+    int8: bool = False,
+) -> None:
     """sentence-transformers, one call a query."""
     from sentence_transformers import CrossEncoder
 
@@ -63,6 +93,8 @@ def peer_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs, backend: str = "tor
     model = CrossEncoder(
         inputs.cross_encoder, device="cpu", backend=backend, max_length=MAX_LENGTH, model_kwargs=model_kwargs
     )
+    if int8:
+        quantise(model, inputs.documents)
     repeat(gate, lambda: [model.predict(listed) for listed in pairs(inputs)])
 
 
@@ -274,6 +306,7 @@ for row, (peer, ours, work) in INFERENCE.items():
         f"peer-{row}": partial(peer, **work),
         f"peer-{row}-bf16": partial(peer, dtype="bfloat16", **work),
         f"peer-{row}-openvino": partial(peer, backend="openvino", **work),
+        f"peer-{row}-int8": partial(peer, backend="openvino", int8=True, **work),
         f"our-{row}": partial(ours, **work),
         f"our-{row}-float32": partial(ours, dtype="float32", **work),
     }

@@ -10,6 +10,7 @@ OPENVINO_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 """The peer's OpenVINO backend needs older packages than the rest, and the ONNX peers are beside it: `make bench` makes
 this environment."""
 
+INT8 = ("avx_vnni", "avx512_vnni", "amx_int8")
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 
 AS_IT_COMES = "sentence-transformers"
@@ -38,6 +39,7 @@ def inference_row(
             Entry(AS_IT_COMES, "peer", f"peer-{name}"),
             Entry("torch bfloat16", "peer", f"peer-{name}-bf16", needs=BFLOAT16),
             Entry("OpenVINO backend", "peer", f"peer-{name}-openvino", OPENVINO_PYTHON),
+            Entry("OpenVINO backend int8", "peer", f"peer-{name}-int8", OPENVINO_PYTHON, needs=INT8),
             *others,
             Entry("rankwright", "ours", f"our-{name}"),
             Entry("rankwright float32", "ours", f"our-{name}-float32", needs=BFLOAT16),

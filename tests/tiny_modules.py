@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
 from sentence_transformers.cross_encoder.modules.logit_score import LogitScore
-from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import Dropout, Pooling, StaticEmbedding
 from sentence_transformers.sentence_transformer.modules.layer_norm import LayerNorm
 from torch import nn
 
@@ -145,6 +145,11 @@ def build_residual(folder: Path, base: Path) -> Path:
         LayerNorm(20),
     ]
     return save_modules(folder, modules)
+
+
+def build_dropout(folder: Path, base: Path) -> Path:
+    """Writes a bi-encoder with dropout before its dense layer."""
+    return save_modules(folder, [transformer(base), Pooling(HIDDEN, "mean"), Dropout(0.3), Dense(HIDDEN, 20)])
 
 
 def build_token_dense(folder: Path, base: Path) -> Path:

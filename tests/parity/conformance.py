@@ -298,6 +298,7 @@ FEATURE_CASES = (
     bi(FEATURE, "Dense without Normalize", "distilbert", tiny_bi("distilbert", dense=24, normalize=False)),
     bi(FEATURE, RESIDUAL, "bert", made(tiny_modules.build_residual, BARE)),
     bi(FEATURE, RESIDUAL, "deberta-v2", made(tiny_modules.build_residual, foreign("deberta-v2"))),
+    bi(FEATURE, "Dropout, Dense", "bert", made(tiny_modules.build_dropout, BARE)),
     bi(FEATURE, "Dense on tokens", "bert", made(tiny_modules.build_token_dense, BARE)),
     bi(FEATURE, "Dense on tokens, their states", "bert", made(tiny_modules.build_token_dense, BARE), encode_tokens),
     bi(FEATURE, "Normalize on tokens", "bert", made(tiny_modules.build_token_normalize, BARE)),

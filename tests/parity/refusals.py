@@ -119,7 +119,7 @@ REFUSALS = (
             f"module '{module}' is not one that rankwright runs",
             with_last(OLD + module),
         )
-        for module in ("CNN", "LSTM", "WordWeights", "WeightedLayerPooling", "Dropout")
+        for module in ("CNN", "LSTM", "WordWeights", "WeightedLayerPooling")
     ),
     Refusal(
         "a module of the checkpoint's own code",

@@ -6,6 +6,7 @@ Out: what the `Ops` computes: torch tensors, OpenVINO nodes, or (in `ops_trace.p
 Values (`X`) are opaque here: token states of the batch, or vectors, one for each text, after `first` and `pool`.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol, Self
 
@@ -16,6 +17,7 @@ from rankwright.encoder.spec import (
     STATIC,
     Architecture,
     Dense,
+    Dropout,
     LayerNorm,
     LogitScore,
     ModelSpec,
@@ -44,6 +46,9 @@ class Ops(Protocol):
 
     def linear(self, path: str, x: X, size: int, *, bias: bool = True) -> X:
         """A linear layer to `size` features."""
+
+    def linears(self, paths: Sequence[str], x: X, size: int) -> list[X]:
+        """Linear layers of the same input, each to `size` features."""
 
     def layer_norm(self, path: str, x: X, *, eps: float, bias: bool = True) -> X:
         """Layer norm over the features."""
@@ -124,6 +129,8 @@ def apply_module(ops: Ops, module: Module, x: X, *, is_pooled: bool) -> X:
             return ops.add(h, scope.linear("residual", x, module.out_features, bias=False) if resized else x)
         case LayerNorm():
             return ops.at(module.name).layer_norm("norm", x, eps=1e-5)
+        case Dropout():
+            return ops.dropout(x, module.rate)
         case Normalize():
             return ops.normalize(x)
         case LogitScore():  # the foreign model's logits are those of its two tokens
@@ -170,10 +177,12 @@ def post_norm_layer(ops: Ops, arch: Architecture, names: Any, index: int, x: X, 
     Source:
         Vaswani et al. 2017, section 3, https://arxiv.org/abs/1706.03762
     """
-    k = ops.linear(names["key"], x, arch.hidden_size)
-    v = ops.linear(names["value"], x, arch.hidden_size)
-    x = ops.first(x) if first_only else x
-    q = ops.linear(names["query"], x, arch.hidden_size)
+    if first_only:
+        k, v = ops.linears((names["key"], names["value"]), x, arch.hidden_size)
+        x = ops.first(x)
+        q = ops.linear(names["query"], x, arch.hidden_size)
+    else:
+        k, v, q = ops.linears((names["key"], names["value"], names["query"]), x, arch.hidden_size)
     a = ops.attention(q, k, v, heads=arch.num_heads, window=0, bias=bias, dropout=arch.attention_dropout)
     a = ops.dropout(ops.linear(names["attention_output"], a, arch.hidden_size), arch.hidden_dropout)
     x = ops.layer_norm(names["attention_norm"], ops.add(a, x), eps=arch.norm_eps)

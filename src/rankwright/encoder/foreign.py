@@ -364,7 +364,7 @@ def _code_elsewhere(config: Any) -> str | None:
 @lru_cache(maxsize=64)
 def _say_once(family: str, folder: Path) -> None:
     logger.warning(
-        "%s is a %s model, for which we have no code: it runs through transformers, padded, on torch.",
+        "%s: its family is %s, for which we have no code. It runs through transformers, padded, on torch.",
         folder,
         family,
     )

@@ -5,6 +5,7 @@ In: what `models/` reads from config files. Out: `ModelSpec`, taken by `architec
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -70,11 +71,11 @@ class Architecture:
             The same.
 
         Raises:
-            ValueRangeError: there are no positions for it.
+            ValueRangeError: no whole number, or one for which there are no positions.
         """
-        if not 1 <= max_length <= self.longest_text:
-            raise ValueRangeError(f"max_length must be from 1 to {self.longest_text} for {place}, got {max_length}.")
-        return max_length
+        if not isinstance(max_length, Integral) or not 1 <= max_length <= self.longest_text:
+            raise ValueRangeError(f"max_length must be from 1 to {self.longest_text} for {place}, got {max_length!r}.")
+        return int(max_length)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,13 @@ class LayerNorm:
 
 
 @dataclass(frozen=True)
+class Dropout:
+    """In training, dropout of the vector at a rate."""
+
+    rate: float
+
+
+@dataclass(frozen=True)
 class Normalize:
     """Division by the L2 norm (at least 1e-12)."""
 
@@ -122,7 +130,7 @@ class LogitScore:
     false_id: int | None = None
 
 
-Module = Pooling | Dense | LayerNorm | Normalize | LogitScore
+Module = Pooling | Dense | LayerNorm | Dropout | Normalize | LogitScore
 
 ForeignTask = Literal["feature-extraction", "sequence-classification", "text-generation"]
 

@@ -148,5 +148,5 @@ def max_length_of(
             f"{name} has the key {next(iter(kwargs))!r}, which rankwright does not use. "
             "It knows 'model_max_length'; everything else is read from the checkpoint's tokenizer files."
         )
-    chosen = one_of({"max_length": max_length, f"{name}['model_max_length']": old})
-    return None if chosen is None else int(chosen)
+    chosen: int | None = one_of({"max_length": max_length, f"{name}['model_max_length']": old})
+    return chosen

@@ -17,6 +17,7 @@ from rankwright.encoder.spec import (
     POOLING_MODES,
     Architecture,
     Dense,
+    Dropout,
     Kind,
     LayerNorm,
     LogitScore,
@@ -25,9 +26,12 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import MissingExtraError, ModelFormatError
-from rankwright.json_values import COUNT, FLAG, SIZE, TEXT, Expected, read_json, read_object, value_of
+from rankwright.json_values import COUNT, FLAG, RATE, SIZE, TEXT, Expected, read_json, read_object, value_of
 
 TANH = "torch.nn.modules.activation.Tanh"
+
+ST_DROPOUT = 0.2
+"""The rate of a Dropout module whose config has none."""
 
 POOLING_KEYS = {
     "cls": "pooling_mode_cls_token",
@@ -341,6 +345,10 @@ def _read_layer_norm(path: Path, name: str, config: Mapping[str, Any]) -> LayerN
     return LayerNorm(name=_own_folder(path, name, "LayerNorm"), size=size)
 
 
+def _read_dropout(path: Path, name: str, config: Mapping[str, Any]) -> Dropout:
+    return Dropout(value_of(config, "dropout", RATE, path, ST_DROPOUT))
+
+
 def _read_logit_score(path: Path, name: str, config: Mapping[str, Any]) -> LogitScore:
     true_id = _needed(config, "true_token_id", COUNT, path, "LogitScore")
     return LogitScore(true_id, value_of(config, "false_token_id", COUNT, path))
@@ -375,6 +383,7 @@ _READERS = {
     "Pooling": _Reader(_read_pooling, needs="token_embeddings", gives="sentence_embedding"),
     "Dense": _Reader(_read_dense),
     "LayerNorm": _Reader(_read_layer_norm),
+    "Dropout": _Reader(_read_dropout),
     "Normalize": _Reader(lambda path, name, config: Normalize()),
     "LogitScore": _Reader(_read_logit_score, needs="causal_logits", gives="scores"),
 }

@@ -20,7 +20,17 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from rankwright.encoder.spec import POOLING_MODES, STATIC, Dense, LayerNorm, LogitScore, ModelSpec, Module, Pooling
+from rankwright.encoder.spec import (
+    POOLING_MODES,
+    STATIC,
+    Dense,
+    Dropout,
+    LayerNorm,
+    LogitScore,
+    ModelSpec,
+    Module,
+    Pooling,
+)
 from rankwright.errors import ConfigError, ModelFormatError
 from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_modules import POOLING_KEYS
@@ -258,6 +268,8 @@ def _module_configs(spec: ModelSpec) -> list[dict[str, Any]]:
                 size = module.out_features
             case LayerNorm():
                 configs.append({"dimension": module.size})
+            case Dropout():
+                configs.append({"dropout": module.rate})
             case LogitScore():
                 configs.append({"true_token_id": module.true_id, "false_token_id": module.false_id})
             case _:

@@ -3,7 +3,7 @@
 In: `ModelSpec`. Out: text.
 """
 
-from rankwright.encoder.spec import STATIC, Dense, LayerNorm, LogitScore, ModelSpec, Module, Pooling
+from rankwright.encoder.spec import STATIC, Dense, Dropout, LayerNorm, LogitScore, ModelSpec, Module, Pooling
 
 
 def describe(class_name: str, spec: ModelSpec) -> str:
@@ -44,6 +44,8 @@ def _line(module: Module) -> str:
             return f"Dense({module.in_features} -> {module.out_features}, {module.activation.rpartition('.')[2]}{plus})"
         case LayerNorm():
             return f"LayerNorm({module.size})"
+        case Dropout():
+            return f"Dropout({module.rate:g})"
         case LogitScore():
             against = "" if module.false_id is None else f" against token {module.false_id}"
             return f"LogitScore(token {module.true_id}{against})"

@@ -258,10 +258,10 @@ class _Worker:
             raise self._ended() from err
 
     def stop(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
         for process in self._processes:
             process.terminate()
-            process.join()
+        # the executor's thread waits for the process: of two who wait for one, the second is told that it still runs
+        self._executor.shutdown(cancel_futures=True)
 
     def _ended(self) -> WorkerError:
         return WorkerError(

@@ -179,7 +179,7 @@ def backend_of(tokenizer: Any, folder: Path) -> "tokenizers.Tokenizer":
     if not isinstance(backend, Tokenizer):
         raise ModelFormatError(
             f"{folder}: its tokenizer, a {type(tokenizer).__name__}, is written in Python and has no tokenizer.json. "
-            "Only tokenizers of the tokenizers library are supported."
+            "We run those of the tokenizers library only: use sentence-transformers for this model."
         )
     return backend
 

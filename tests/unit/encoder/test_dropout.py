@@ -11,6 +11,7 @@ from rankwright.encoder.dropout import cheap_dropout
 from rankwright.encoder.ops_torch import PackedInputs
 from rankwright.text.tokens import pack
 from tests.texts import CORPUS
+from tests.tiny_modules import build_dropout
 from tests.tolerances import TOL
 
 SIZE = 200_000
@@ -137,3 +138,14 @@ def test_layers_computed_again_in_the_backward_pass_give_equal_losses_and_gradie
     for name, gradient in kept.items():
         assert gradient is not None, name
         torch.testing.assert_close(recomputed[name], gradient, **TOL["float32", "gradient"], msg=name)
+
+
+def test_a_dropout_module_acts_in_training_and_only_there(tiny: Any) -> None:
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    base = tiny.bi_encoder("bert", normalize=False, config=still)
+    model = BiEncoder(tiny.built(build_dropout, base), engine="torch", dtype="float32")
+    module, tokens = model.trainable(), model.tokenize(CORPUS[:8])
+    torch.testing.assert_close(module.eval()(tokens, 1), torch.from_numpy(model.encode(CORPUS[:8])))
+    first, again, other = (module.train()(tokens, seed) for seed in (1, 1, 2))
+    torch.testing.assert_close(first, again)
+    assert not torch.allclose(first, other)

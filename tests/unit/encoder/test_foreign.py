@@ -64,7 +64,7 @@ def test_it_is_said_once_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFix
         BiEncoder(folder)
         BiEncoder(folder)
     assert caplog.messages == [
-        f"{folder} is a albert model, for which we have no code: it runs through transformers, padded, on torch."
+        f"{folder}: its family is albert, for which we have no code. It runs through transformers, padded, on torch."
     ]
 
 

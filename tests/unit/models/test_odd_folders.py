@@ -110,6 +110,11 @@ def test_positions_that_keep_a_row_for_padding_limit_the_length(tmp_path: Path) 
         BiEncoder(tmp_path / "model", max_length=65)
     with pytest.raises(ValueRangeError, match=r"max_length must be from 1 to 64 for .*, got 66"):
         model.max_length = 66
+    for wrong in ("64", 64.0, None):
+        with pytest.raises(ValueRangeError, match=rf"max_length must be from 1 to 64 for .*, got {wrong!r}"):
+            model.max_length = wrong  # type: ignore[assignment]
+    model.max_length = np.int64(9)  # type: ignore[assignment]
+    assert model.max_length == 9
 
 
 def test_a_head_that_cannot_tell_padding_is_refused(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_no_plan_of_powers_of_two_costs_less(lengths: list[int], budget: int) ->
 
     def fits(sizes: list[int]) -> bool:
         starts = np.cumsum([0, *sizes[:-1]])
-        return all(n == 1 or n * lengths[at] <= budget for n, at in zip(sizes, starts, strict=True))
+        return all(n == 1 or n * max(1, lengths[at]) <= budget for n, at in zip(sizes, starts, strict=True))
 
     found = [len(rows) for rows in plan_batches(lengths, batch_tokens=budget, powers_of_two=True)]
     assert cost_of(lengths, found) == min(cost_of(lengths, p) for p in all_plans(len(lengths)) if fits(p))
