@@ -11,11 +11,15 @@ from typing import Any
 
 from bench.gate import ROOT
 from bench.plots import write_plots
+from bench.rows import ROWS
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 SPEED_BEGIN, SPEED_END = "<!-- speed: begin -->", "<!-- speed: end -->"
 FAMILY = "family-"
 """What the names of the rows about one family start with."""
+
+ORDER = {row.name: place for place, row in enumerate(ROWS)}
+"""Rows stand in the order of `rows.py`, whenever they were measured."""
 
 PAGE = "docs/performance.md"
 COMPATIBILITY = "docs/compatibility.md"
@@ -44,7 +48,8 @@ def by_machine(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if before is not None:
             rows = {row["row"]: row for row in before["rows"]} | rows
             curves = {curve["curve"]: curve for curve in before["curves"]} | curves
-        merged[key] = report | {"rows": list(rows.values()), "curves": list(curves.values())}
+        in_order = sorted(rows.values(), key=lambda row: ORDER.get(row["row"], len(ORDER)))
+        merged[key] = report | {"rows": in_order, "curves": list(curves.values())}
     return list(reversed(merged.values()))
 
 
@@ -108,8 +113,8 @@ def row_table(row: dict[str, Any]) -> str:
     lines = [
         [
             f"**{entry['name']}**" if entry["side"] == "ours" else entry["name"],
-            f"{entry['value']['median']:.3g}",
-            f"{entry['value']['min']:.3g} to {entry['value']['max']:.3g}",
+            short(entry["value"]["median"]),
+            f"{short(entry['value']['min'])} to {short(entry['value']['max'])}",
             beside(entry["side"], ratios.get(entry["name"])),
         ]
         for entry in row["entries"]
@@ -190,7 +195,12 @@ def compared(row: dict[str, Any], ours: dict[str, Any]) -> tuple[dict[str, Any],
 
 def value_of(entry: dict[str, Any], unit: str) -> str:
     """The median with its unit."""
-    return f"{entry['value']['median']:.3g} {unit}"
+    return f"{short(entry['value']['median'])} {unit}"
+
+
+def short(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
 
 
 if __name__ == "__main__":

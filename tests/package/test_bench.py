@@ -22,6 +22,7 @@ from bench.table import (
     family_tables,
     performance_page,
     row_table,
+    short,
     short_table,
 )
 from bench.texts import docstring_pairs
@@ -145,10 +146,15 @@ def test_a_row_that_the_newest_result_lacks_comes_from_an_older_one_of_the_same_
     ]
     found = by_machine(reports)
     assert [machine["machine"]["cpu"] for machine in found] == ["this", "other"]
+    assert [row["row"] for row in found[0]["rows"]] == ["encode", "size"]
     assert {row["row"]: (row["value"], row["started"]) for row in found[0]["rows"]} == {
         "encode": (2, "3"),
         "size": (1, "2"),
     }
+
+
+def test_numbers_are_short_and_never_in_powers_of_ten() -> None:
+    assert [short(value) for value in (0.00991, 22.63, 999.6, 1593.2)] == ["0.00991", "22.6", "1,000", "1,593"]
 
 
 def test_families_under_3x_are_told_why(tmp_path: Path) -> None:
