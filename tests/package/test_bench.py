@@ -194,7 +194,7 @@ def test_the_operations_of_an_encoder_by_hand() -> None:
 
 
 @pytest.mark.parametrize("operations", [1e6, 2e9])
-def test_the_limit_multiplies_once_each_time_the_gate_opens(operations: float) -> None:
+def test_the_limit_runs_once_each_time_the_gate_opens(operations: float) -> None:
     opened: list[object] = []
 
     def gate(result: object = None) -> bool:

@@ -211,21 +211,11 @@ FAMILY_CASES = (
 )
 
 LAYOUT = "Layouts of checkpoints"
-ALSO = {
-    "transformers alone": ("xlm-roberta", "modernbert"),
-    "sentence-transformers 2": ("distilbert",),
-    "sentence-transformers 6 (saved by 6.2.0)": ("mpnet", "camembert"),
-    "subfolder 0_Transformer": ("distilbert",),
-    "sharded safetensors": ("roberta",),
-    "bfloat16 weights": ("modernbert",),
-    "float16 weights": ("electra",),
-}
-"""Layout -> the families that it is tried with beside BERT."""
 LAYOUT_CASES = (
     *(
         bi(LAYOUT, layout, family, laid_out(tiny_bi(family, dense=16), layout, "bi-encoder"))
         for layout in BI_LAYOUTS
-        for family in ("bert", *ALSO.get(layout, ()))
+        for family in FAMILIES
     ),
     bi(LAYOUT, "float16 weights", "deberta-v2", laid_out(foreign("deberta-v2"), "float16 weights", "bi-encoder")),
     bi(
@@ -238,7 +228,7 @@ LAYOUT_CASES = (
     *(
         cross(LAYOUT, layout, family, laid_out(tiny_cross(family), layout, "cross-encoder"), scores)
         for layout in CROSS_LAYOUTS
-        for family in ("bert", *(name for name in ALSO.get(layout, ()) if name in CROSS_FAMILIES))
+        for family in CROSS_FAMILIES
     ),
     cross(
         LAYOUT,
