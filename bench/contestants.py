@@ -251,32 +251,26 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def limit_encode(gate: Gate, inputs: Inputs) -> None:
-    """The products of the encode row."""
-    limit_encoding(gate, inputs, inputs.documents)
+def pairs_of_a_step(inputs: Inputs) -> list[tuple[str, str]]:
+    """The pairs of a training step, without their labels."""
+    return [(query, document) for query, document, _ in inputs.pairs]
 
 
-def limit_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs) -> None:
-    """The products of a rerank row."""
-    limit_encoding(gate, inputs, [pair for listed in pairs(inputs) for pair in listed])
-
-
-def limit_train(gate: Gate, inputs: Inputs) -> None:
-    """The products of a step of a cross-encoder."""
-    limit_encoding(gate, inputs, [pair[:2] for pair in inputs.pairs], passes=TRAINING_PASSES)
-
-
-def limit_train_bi(gate: Gate, inputs: Inputs) -> None:
-    """The products of a step of a bi-encoder."""
-    limit_encoding(gate, inputs, [text for pair in inputs.pairs for text in pair[:2]], passes=TRAINING_PASSES)
+def flat(pairs: Pairs, inputs: Inputs) -> list[tuple[str, str]]:
+    """All pairs of a rerank row."""
+    return [pair for listed in pairs(inputs) for pair in listed]
 
 
 CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
-    "limit-encode": limit_encode,
-    "limit-rerank": partial(limit_rerank, pairs=all_pairs),
-    "limit-rerank-few": partial(limit_rerank, pairs=few_pairs),
-    "limit-train": limit_train,
-    "limit-train-bi": limit_train_bi,
+    "limit-encode": partial(limit_encoding, texts=lambda inputs: inputs.documents),
+    "limit-rerank": partial(limit_encoding, texts=partial(flat, all_pairs)),
+    "limit-rerank-few": partial(limit_encoding, texts=partial(flat, few_pairs)),
+    "limit-train": partial(limit_encoding, texts=pairs_of_a_step, passes=TRAINING_PASSES),
+    "limit-train-bi": partial(
+        limit_encoding,
+        texts=lambda inputs: [text for pair in pairs_of_a_step(inputs) for text in pair],
+        passes=TRAINING_PASSES,
+    ),
     "limit-evaluate": limit_evaluate,
     "limit-search": limit_search,
     "onnxruntime-encode": onnxruntime_encode,

@@ -3,7 +3,7 @@
 In: the inputs folder. Does: products of one good shape, as many as make up the row's operations. Out: nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,13 +35,14 @@ def encoding_operations(lengths: Sequence[int], *, hidden_size: int = 384, num_l
     return float((24 * hidden_size**2 * n + 4 * hidden_size * n**2).sum()) * num_layers
 
 
-def limit_encoding(gate: Gate, inputs: Inputs, texts: Sequence[Any], *, passes: int = 1) -> None:
+def limit_encoding(gate: Gate, inputs: Inputs, *, texts: Callable[[Inputs], Sequence[Any]], passes: int = 1) -> None:
     """So many forward passes of texts through the bi-encoder, or of pairs through the cross-encoder."""
     from rankwright import BiEncoder, CrossEncoder
 
-    is_pair = isinstance(texts[0], tuple)
+    chosen = texts(inputs)
+    is_pair = not isinstance(chosen[0], str)
     model = CrossEncoder(inputs.cross_encoder, max_length=MAX_LENGTH) if is_pair else BiEncoder(inputs.bi_encoder)
-    limit(gate, passes * encoding_operations(model.tokenize(texts).lengths_B))
+    limit(gate, passes * encoding_operations(model.tokenize(chosen).lengths_B))
 
 
 def limit_evaluate(gate: Gate, inputs: object) -> None:

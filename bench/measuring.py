@@ -46,6 +46,8 @@ class Entry:
         if not self.python.is_file():
             return "its environment is not there (`make bench` makes it)"
         if self.needs and not set(self.needs) & set(flags):
+            if self.side == "ours":
+                return "it is the type that rankwright takes on this CPU"
             return f"this CPU has none of {', '.join(self.needs)}, and would emulate the type"
         return None
 
