@@ -6,7 +6,6 @@ Out: what the `Ops` computes: torch tensors, OpenVINO nodes, or (in `ops_trace.p
 Values (`X`) are opaque here: token states of the batch, or vectors, one for each text, after `first` and `pool`.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol, Self
 
@@ -46,9 +45,6 @@ class Ops(Protocol):
 
     def linear(self, path: str, x: X, size: int, *, bias: bool = True) -> X:
         """A linear layer to `size` features."""
-
-    def linears(self, paths: Sequence[str], x: X, size: int) -> list[X]:
-        """Linear layers of the same input, each to `size` features."""
 
     def layer_norm(self, path: str, x: X, *, eps: float, bias: bool = True) -> X:
         """Layer norm over the features."""
@@ -177,12 +173,10 @@ def post_norm_layer(ops: Ops, arch: Architecture, names: Any, index: int, x: X, 
     Source:
         Vaswani et al. 2017, section 3, https://arxiv.org/abs/1706.03762
     """
-    if first_only:
-        k, v = ops.linears((names["key"], names["value"]), x, arch.hidden_size)
-        x = ops.first(x)
-        q = ops.linear(names["query"], x, arch.hidden_size)
-    else:
-        k, v, q = ops.linears((names["key"], names["value"], names["query"]), x, arch.hidden_size)
+    k = ops.linear(names["key"], x, arch.hidden_size)
+    v = ops.linear(names["value"], x, arch.hidden_size)
+    x = ops.first(x) if first_only else x
+    q = ops.linear(names["query"], x, arch.hidden_size)
     a = ops.attention(q, k, v, heads=arch.num_heads, window=0, bias=bias, dropout=arch.attention_dropout)
     a = ops.dropout(ops.linear(names["attention_output"], a, arch.hidden_size), arch.hidden_dropout)
     x = ops.layer_norm(names["attention_norm"], ops.add(a, x), eps=arch.norm_eps)

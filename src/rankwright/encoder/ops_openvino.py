@@ -6,7 +6,7 @@ In: `ModelSpec` and weights. Does: `architecture.forward` over graph nodes. Out:
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -121,9 +121,6 @@ class OpenVINOOps:
     def linear(self, path: str, x: Node, size: int, *, bias: bool = True) -> Node:
         product = self.op.matmul(x, self._weight(f"{path}.weight"), False, True)
         return self.op.add(product, self._weight(f"{path}.bias")) if bias else product
-
-    def linears(self, paths: Sequence[str], x: Node, size: int) -> list[Node]:
-        return [self.linear(path, x, size) for path in paths]
 
     def layer_norm(self, path: str, x: Node, *, eps: float, bias: bool = True) -> Node:
         normed = self.op.mvn(x, self._ints([-1]), normalize_variance=True, eps=eps, eps_mode="inside_sqrt")

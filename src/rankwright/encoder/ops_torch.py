@@ -5,7 +5,7 @@ Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, P
 their length.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
@@ -168,14 +168,6 @@ class TorchOps:
     def linear(self, path: str, x: Tensor, size: int, *, bias: bool = True) -> Tensor:
         return _called(self.scope.get_submodule(path), x)
 
-    def linears(self, paths: Sequence[str], x: Tensor, size: int) -> list[Tensor]:
-        modules = [self.scope.get_submodule(path) for path in paths]
-        if not torch.is_grad_enabled() or not all(map(_is_plain_linear, modules)):
-            return [_called(module, x) for module in modules]
-        # one product in place of three, and of their backward passes, which read and sum as much again
-        weight, bias = (torch.cat([getattr(module, name) for module in modules]) for name in ("weight", "bias"))
-        return list(F.linear(x, weight, bias).split(size, dim=-1))
-
     def layer_norm(self, path: str, x: Tensor, *, eps: float, bias: bool = True) -> Tensor:
         return _called(self.scope.get_submodule(path), x)
 
@@ -302,12 +294,6 @@ def _called(module: nn.Module, x: Tensor) -> Tensor:
     if isinstance(weight, Tensor) and weight.dtype in (torch.bfloat16, torch.float16) and x.dtype == torch.float32:
         return module(x.to(weight.dtype))
     return module(x)
-
-
-def _is_plain_linear(module: nn.Module) -> bool:
-    """Whether the module is `nn.Linear` itself with a bias, and nothing hangs on it that wants to see it called."""
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return type(module) is nn.Linear and module.bias is not None and not any(hooks)
 
 
 def _mean(x_LD: Tensor, skip: int) -> Tensor:

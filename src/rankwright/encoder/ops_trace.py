@@ -3,7 +3,6 @@
 In: `ModelSpec`. Out: `Parameter`s under their Hugging Face names. Values here are feature counts (int).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -68,9 +67,6 @@ class TraceOps:
     def linear(self, path: str, x: int, size: int, *, bias: bool = True) -> int:
         self._note(path, "linear", (size, x), bias)
         return size
-
-    def linears(self, paths: Sequence[str], x: int, size: int) -> list[int]:
-        return [self.linear(path, x, size) for path in paths]
 
     def layer_norm(self, path: str, x: int, *, eps: float, bias: bool = True) -> int:
         self._note(path, "layer_norm", (x,), bias, eps)
