@@ -217,7 +217,7 @@ def build_foreign(spec: ModelSpec) -> Any:
         )
 
 
-def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], starts_B1: np.ndarray) -> Any:
+def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], lengths_B: np.ndarray) -> Any:
     """One forward pass over a packed batch, padded for it.
 
     Texts are padded at the end, but for language models, which sentence-transformers pads in front.
@@ -225,8 +225,8 @@ def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], starts_B1: 
     Args:
         model: the `PreTrainedModel`.
         spec: its spec.
-        ids: "ids" and "types", each (T,), on the model's device.
-        starts_B1: offsets of the texts.
+        ids: "ids" and "types", each (T,), int64, on the model's device.
+        lengths_B: tokens of each text.
 
     Returns:
         States_TD of a feature extractor, else logits_BN.
@@ -234,7 +234,6 @@ def run_foreign(model: Any, spec: ModelSpec, ids: Mapping[str, Any], starts_B1: 
     import torch
 
     foreign = _foreign(spec)
-    lengths_B = np.diff(starts_B1)
     longest = max(int(lengths_B.max(initial=1)), 1)
     columns_L = np.arange(longest)[None, :]
     pads_left = foreign.task == "text-generation"

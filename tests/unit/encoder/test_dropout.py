@@ -8,7 +8,7 @@ import torch
 
 from rankwright import BiEncoder
 from rankwright.encoder.dropout import cheap_dropout
-from rankwright.encoder.ops_torch import PackedInputs
+from rankwright.encoder.inputs_torch import PackedInputs
 from rankwright.text.tokens import pack
 from tests.texts import CORPUS
 from tests.tiny_modules import build_dropout

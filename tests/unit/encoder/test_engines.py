@@ -10,6 +10,7 @@ import torch
 
 import rankwright.encoder.engine as engine_module
 import rankwright.encoder.engine_torch as torch_module
+import rankwright.encoder.inputs_torch as inputs_module
 import rankwright.encoder.ops_torch as ops_module
 from rankwright import BiEncoder, CrossEncoder
 from rankwright.encoder import engine_openvino
@@ -77,7 +78,7 @@ def test_a_text_gets_the_same_embedding_in_any_company(tiny: Any, family: str, e
 def test_packed_gives_the_same_as_padded(tiny: Any, monkeypatch: pytest.MonkeyPatch, family: str, ratio: float) -> None:
     model = BiEncoder(tiny.bi_encoder(family))
     packed = run(model.spec, model, TEXTS, "torch")
-    monkeypatch.setattr(ops_module, "group_by_length", partial(group_by_length, ratio=ratio, max_scores=1 << 40))
+    monkeypatch.setattr(inputs_module, "group_by_length", partial(group_by_length, ratio=ratio, max_scores=1 << 40))
     assert_agrees(run(model.spec, model, TEXTS, "torch"), packed, "tiny embedding", what=family)
 
 
