@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.curves import CURVES, run_curve
+from bench.gpu import GPU_ROWS
 from bench.inputs import write_inputs
 from bench.machine import machine, versions
 from bench.measuring import PYTHON, run_row
@@ -21,12 +22,13 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Speed beside sentence-transformers.")
-    known = [*(row.name for row in ROWS), *CURVES]
+    rows = ROWS + GPU_ROWS
+    known = [*(row.name for row in rows), *CURVES]
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"any of: {', '.join(known)}")
     parser.add_argument("--rounds", type=int, help="rounds of each row; by default the row's own")
     parser.add_argument("--out", type=Path, help="the JSON file; by default one named after the time")
     arguments = parser.parse_args()
-    names = arguments.rows or known
+    names = arguments.rows or [name for name in known if not name.startswith("gpu-") or "gpu" in machine()]
     if unknown := sorted(set(names) - set(known)):
         parser.error(f"no row {unknown[0]!r}; there are: {', '.join(known)}")
 
@@ -43,7 +45,7 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), names)
-        for row in ROWS:
+        for row in rows:
             if row.name in names:
                 chosen = replace(row, rounds=arguments.rounds) if arguments.rounds else row
                 report["rows"].append(run_row(chosen, Path(folder)))

@@ -17,7 +17,7 @@ from typing import Any
 from bench.curves import CURVES
 from bench.families import NAMES, STATIC
 from bench.gate import Gate, repeat
-from bench.inputs import MAX_LENGTH, NUM_FEW, Inputs, read_inputs
+from bench.inputs import MAX_LENGTH, NUM_FEW, NUM_TRAINING_PAIRS, Inputs, read_inputs
 from bench.limits import TRAINING_PASSES, limit_encoding, limit_evaluate, limit_search
 from bench.peers_onnx import fastembed_encode, onnxruntime_encode
 from bench.retrieval import numpy_search, our_evaluate, our_search, peer_evaluate, peer_search, torch_search
@@ -41,16 +41,18 @@ def peer_encode(
     backend: str = "torch",
     dtype: str | None = None,
     int8: bool = False,
+    device: str = "cpu",
+    batch_size: int = 32,
 ) -> None:
     """sentence-transformers, one call over all texts; a bi-encoder of `inputs` if `model` names no family."""
     from sentence_transformers import SentenceTransformer
 
     model_kwargs = {"torch_dtype": dtype} if dtype else {}
-    folder = str(Path(inputs.families, model)) if model else inputs.bi_encoder
-    encoder = SentenceTransformer(folder, device="cpu", backend=backend, model_kwargs=model_kwargs)
+    folder = inputs.folder("bi-encoder", model)
+    encoder = SentenceTransformer(folder, device=device, backend=backend, model_kwargs=model_kwargs)
     if int8:
         quantise(encoder, inputs.candidates)
-    repeat(gate, lambda: encoder.encode(texts(inputs)))
+    repeat(gate, lambda: encoder.encode(texts(inputs), batch_size=batch_size))
 
 
 def quantise(model: Any, texts: Sequence[str]) -> None:
@@ -67,13 +69,19 @@ def quantise(model: Any, texts: Sequence[str]) -> None:
 
 
 def our_encode(
-    gate: Gate, inputs: Inputs, *, texts: Texts, model: str = "", engine: str = "auto", dtype: str = "auto"
+    gate: Gate,
+    inputs: Inputs,
+    *,
+    texts: Texts,
+    model: str = "",
+    engine: str = "auto",
+    dtype: str = "auto",
+    device: str = "cpu",
 ) -> None:
     """Rankwright, one call over all texts."""
     from rankwright import BiEncoder
 
-    folder = str(Path(inputs.families, model)) if model else inputs.bi_encoder
-    encoder = BiEncoder(folder, engine=engine, dtype=dtype)
+    encoder = BiEncoder(inputs.folder("bi-encoder", model), engine=engine, dtype=dtype, device=device)
     repeat(gate, lambda: encoder.encode(texts(inputs)))
 
 
@@ -82,28 +90,32 @@ def peer_rerank(
     inputs: Inputs,
     *,
     pairs: Pairs,
+    model: str = "",
     backend: str = "torch",
     dtype: str | None = None,
     int8: bool = False,
+    device: str = "cpu",
+    batch_size: int = 32,
 ) -> None:
     """sentence-transformers, one call a query."""
     from sentence_transformers import CrossEncoder
 
     model_kwargs = {"torch_dtype": dtype} if dtype else {}
-    model = CrossEncoder(
-        inputs.cross_encoder, device="cpu", backend=backend, max_length=MAX_LENGTH, model_kwargs=model_kwargs
-    )
+    folder = inputs.folder("cross-encoder", model)
+    reranker = CrossEncoder(folder, device=device, backend=backend, max_length=MAX_LENGTH, model_kwargs=model_kwargs)
     if int8:
-        quantise(model, inputs.documents)
-    repeat(gate, lambda: [model.predict(listed) for listed in pairs(inputs)])
+        quantise(reranker, inputs.documents)
+    repeat(gate, lambda: [reranker.predict(listed, batch_size=batch_size) for listed in pairs(inputs)])
 
 
-def our_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs, dtype: str = "auto") -> None:
+def our_rerank(
+    gate: Gate, inputs: Inputs, *, pairs: Pairs, model: str = "", dtype: str = "auto", device: str = "cpu"
+) -> None:
     """Rankwright, one call a query."""
     from rankwright import CrossEncoder
 
-    model = CrossEncoder(inputs.cross_encoder, max_length=MAX_LENGTH, dtype=dtype)
-    repeat(gate, lambda: [model.predict(listed) for listed in pairs(inputs)])
+    reranker = CrossEncoder(inputs.folder("cross-encoder", model), max_length=MAX_LENGTH, dtype=dtype, device=device)
+    repeat(gate, lambda: [reranker.predict(listed) for listed in pairs(inputs)])
 
 
 def all_pairs(inputs: Inputs) -> list[list[tuple[str, str]]]:
@@ -116,22 +128,23 @@ def few_pairs(inputs: Inputs) -> list[list[tuple[str, str]]]:
     return [pairs[:NUM_FEW] for pairs in all_pairs(inputs)[:1]]
 
 
-def peer_train(gate: Gate, inputs: Inputs, *, bf16: bool = False) -> None:
+def peer_train(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> None:
     """sentence-transformers' cross-encoder trainer, with binary cross-entropy."""
     from datasets import Dataset
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
-    columns = zip(*inputs.pairs, strict=True)
+    pairs = inputs.training_pairs(for_gpu="device" in how)
+    columns = zip(*pairs, strict=True)
     dataset = Dataset.from_dict(dict(zip(("query", "document", "label"), map(list, columns), strict=True)))
-    model = CrossEncoder(inputs.cross_encoder, num_labels=1, max_length=MAX_LENGTH, device="cpu")
-    train_peer(
-        gate, CrossEncoderTrainer, CrossEncoderTrainingArguments, model, dataset, BinaryCrossEntropyLoss(model), bf16
-    )
+    device = how.get("device", "cpu")
+    encoder = CrossEncoder(inputs.folder("cross-encoder", model), num_labels=1, max_length=MAX_LENGTH, device=device)
+    loss = BinaryCrossEntropyLoss(encoder)
+    train_peer(gate, CrossEncoderTrainer, CrossEncoderTrainingArguments, encoder, dataset, loss, **how)
 
 
-def peer_train_bi(gate: Gate, inputs: Inputs, *, bf16: bool = False) -> None:
+def peer_train_bi(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> None:
     """sentence-transformers' bi-encoder trainer, with Matryoshka over multiple negatives ranking."""
     from datasets import Dataset
     from sentence_transformers import (
@@ -141,14 +154,27 @@ def peer_train_bi(gate: Gate, inputs: Inputs, *, bf16: bool = False) -> None:
     )
     from sentence_transformers.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
 
-    queries, documents, _ = zip(*inputs.pairs, strict=True)
+    queries, documents, _ = zip(*inputs.training_pairs(for_gpu="device" in how), strict=True)
     dataset = Dataset.from_dict({"anchor": list(queries), "positive": list(documents)})
-    model = SentenceTransformer(inputs.bi_encoder, device="cpu")
-    loss = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model), list(MATRYOSHKA_DIMS))
-    train_peer(gate, SentenceTransformerTrainer, SentenceTransformerTrainingArguments, model, dataset, loss, bf16)
+    encoder = SentenceTransformer(inputs.folder("bi-encoder", model), device=how.get("device", "cpu"))
+    loss = MatryoshkaLoss(encoder, MultipleNegativesRankingLoss(encoder), list(MATRYOSHKA_DIMS))
+    trainer, arguments = SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    train_peer(gate, trainer, arguments, encoder, dataset, loss, **how)
 
 
-def train_peer(gate: Gate, trainer: Any, arguments: Any, model: Any, dataset: Any, loss: Any, bf16: bool) -> None:
+def train_peer(
+    gate: Gate,
+    trainer: Any,
+    arguments: Any,
+    model: Any,
+    dataset: Any,
+    loss: Any,
+    *,
+    bf16: bool = False,
+    batch_size: int = NUM_TRAINING_PAIRS,
+    workers: int = 0,
+    device: str = "cpu",
+) -> None:
     """A trainer of the peer; the gate is between its steps, the first of which warms up."""
     from transformers import TrainerCallback
 
@@ -162,11 +188,12 @@ def train_peer(gate: Gate, trainer: Any, arguments: Any, model: Any, dataset: An
     with tempfile.TemporaryDirectory() as folder:
         args = arguments(
             output_dir=folder,
-            per_device_train_batch_size=len(dataset),
+            per_device_train_batch_size=batch_size,
             learning_rate=LEARNING_RATE,
             max_steps=MAX_STEPS,
             bf16=bf16,
-            use_cpu=True,
+            use_cpu=device == "cpu",
+            dataloader_num_workers=workers,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
@@ -174,21 +201,33 @@ def train_peer(gate: Gate, trainer: Any, arguments: Any, model: Any, dataset: An
         trainer(model=model, args=args, train_dataset=dataset, loss=loss, callbacks=[Steps()]).train()
 
 
-def our_train(gate: Gate, inputs: Inputs, *, dtype: str = "auto") -> None:
+def our_train(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> None:
     """Rankwright's run of a cross-encoder, as `rankwright train` does it."""
-    rows = [dict(zip(("query", "document", "label"), pair, strict=True)) for pair in inputs.pairs]
-    flags = {"kind": "cross-encoder", "model.base": inputs.cross_encoder, "model.max_length": MAX_LENGTH}
-    train_ours(gate, rows, {**flags, "training.dtype": dtype})
+    pairs = inputs.training_pairs(for_gpu="device" in how)
+    rows = [dict(zip(("query", "document", "label"), pair, strict=True)) for pair in pairs]
+    base = inputs.folder("cross-encoder", model)
+    train_ours(gate, rows, {"kind": "cross-encoder", "model.base": base, "model.max_length": MAX_LENGTH}, **how)
 
 
-def our_train_bi(gate: Gate, inputs: Inputs, *, dtype: str = "auto") -> None:
+def our_train_bi(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> None:
     """Rankwright's run of a Matryoshka bi-encoder."""
-    rows = [{"query": query, "positive": document} for query, document, _ in inputs.pairs]
-    flags = {"kind": "bi-encoder", "model.base": inputs.bi_encoder, "loss.matryoshka_dims": list(MATRYOSHKA_DIMS)}
-    train_ours(gate, rows, {**flags, "training.dtype": dtype})
+    pairs = inputs.training_pairs(for_gpu="device" in how)
+    rows = [{"query": query, "positive": document} for query, document, _ in pairs]
+    base = inputs.folder("bi-encoder", model)
+    train_ours(
+        gate, rows, {"kind": "bi-encoder", "model.base": base, "loss.matryoshka_dims": list(MATRYOSHKA_DIMS)}, **how
+    )
 
 
-def train_ours(gate: Gate, rows: list[dict[str, Any]], flags: dict[str, Any]) -> None:
+def train_ours(
+    gate: Gate,
+    rows: list[dict[str, Any]],
+    flags: dict[str, Any],
+    *,
+    dtype: str = "auto",
+    batch_size: int = NUM_TRAINING_PAIRS,
+    device: str = "cpu",
+) -> None:
     """A run of ours; the gate is where a step is logged, the first of which warms up."""
     from rankwright.config import read_config
     from rankwright.workflow.runs import Watch, run_config
@@ -198,15 +237,17 @@ def train_ours(gate: Gate, rows: list[dict[str, Any]], flags: dict[str, Any]) ->
             raise SystemExit
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, part in (("train", rows), ("eval", rows[:4])):
+        for name, part in (("train", rows), ("eval", rows[:NUM_TRAINING_PAIRS])):
             Path(folder, f"{name}.jsonl").write_text("\n".join(map(json.dumps, part)), encoding="utf-8")
         flags |= {
             "out": f"{folder}/run",
             "data.train": f"{folder}/train.jsonl",
             "data.eval": f"{folder}/eval.jsonl",
-            "training.per_device_train_batch_size": len(rows),
+            "training.per_device_train_batch_size": batch_size,
             "training.learning_rate": LEARNING_RATE,
             "training.max_steps": MAX_STEPS,
+            "training.dtype": dtype,
+            "training.device": device,
             "training.eval_strategy": "no",
             "training.save_strategy": "no",
             "training.load_best_model_at_end": False,

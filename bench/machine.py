@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,7 @@ FLAGS = (
 PACKAGES = (
     "rankwright",
     "torch",
+    "triton",
     "openvino",
     "tokenizers",
     "numpy",
@@ -51,7 +53,18 @@ def machine() -> dict[str, object]:
         "flags": [flag for flag in FLAGS if flag in flags],
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
+        **({"gpu": found} if (found := gpu()) else {}),
     }
+
+
+def gpu() -> str:
+    """The first NVIDIA GPU and its driver; an empty text where there is none."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    name, _, driver = (done.stdout.splitlines() or [""])[0].partition(", ")
+    return f"{name} (driver {driver})" if driver else ""
 
 
 def versions(python: Path) -> dict[str, str]:

@@ -46,6 +46,8 @@ class Entry:
         if not self.python.is_file():
             return "its environment is not there (`make bench` makes it)"
         if self.needs and not set(self.needs) & set(flags):
+            if "cuda" in self.needs:
+                return "there is no GPU"
             if self.side == "ours":
                 return "it is the type that rankwright takes on this CPU"
             return f"this CPU has none of {', '.join(self.needs)}, and would emulate the type"
@@ -75,20 +77,22 @@ def run_row(row: Row, inputs: Path) -> dict[str, Any]:
     Returns:
         The row as JSON; entries that cannot be measured here are under `skipped`, with the reason.
     """
-    reasons = {entry: entry.reason_to_skip(machine()["flags"]) for entry in row.entries}
+    found = machine()
+    flags = [*found["flags"], *(["cuda"] if "gpu" in found else [])]
+    reasons = {entry: entry.reason_to_skip(flags) for entry in row.entries}
     entries = [entry for entry, reason in reasons.items() if reason is None]
     measured = row.measure(entries, inputs, row.rounds)
     lines = [
         {
             "name": entry.name,
             "side": entry.side,
-            **found,
-            "cost": summary(found["cost"]),
-            "value": summary([row.items / cost for cost in found["cost"]] if row.items else found["cost"]),
+            **line,
+            "cost": summary(line["cost"]),
+            "value": summary([row.items / cost for cost in line["cost"]] if row.items else line["cost"]),
         }
-        for entry, found in zip(entries, measured, strict=True)
+        for entry, line in zip(entries, measured, strict=True)
     ]
-    costs = {(entry.side, entry.name): found["cost"] for entry, found in zip(entries, measured, strict=True)}
+    costs = {(entry.side, entry.name): line["cost"] for entry, line in zip(entries, measured, strict=True)}
     ours = [name for side, name in costs if side == "ours"]
     others = [(side, name) for side, name in costs if side in ("peer", "limit")]
     return {

@@ -46,8 +46,8 @@ class Ops(Protocol):
     def linear(self, path: str, x: X, size: int, *, bias: bool = True) -> X:
         """A linear layer to `size` features."""
 
-    def layer_norm(self, path: str, x: X, *, eps: float, bias: bool = True) -> X:
-        """Layer norm over the features."""
+    def layer_norm(self, path: str, x: X, *, eps: float, bias: bool = True, residual: X | None = None) -> X:
+        """Layer norm over the features of x, or of x + residual."""
 
     def activation(self, kind: str, x: X) -> X:
         """An activation by its Hugging Face name ("gelu") or its path ("torch.nn.modules.activation.Tanh")."""
@@ -179,10 +179,10 @@ def post_norm_layer(ops: Ops, arch: Architecture, names: Any, index: int, x: X, 
     q = ops.linear(names["query"], x, arch.hidden_size)
     a = ops.attention(q, k, v, heads=arch.num_heads, window=0, bias=bias, dropout=arch.attention_dropout)
     a = ops.dropout(ops.linear(names["attention_output"], a, arch.hidden_size), arch.hidden_dropout)
-    x = ops.layer_norm(names["attention_norm"], ops.add(a, x), eps=arch.norm_eps)
+    x = ops.layer_norm(names["attention_norm"], a, eps=arch.norm_eps, residual=x)
     h = ops.activation(arch.activation, ops.linear(names["up"], x, arch.intermediate_size))
     h = ops.dropout(ops.linear(names["down"], h, arch.hidden_size), arch.hidden_dropout)
-    return ops.layer_norm(names["output_norm"], ops.add(h, x), eps=arch.norm_eps)
+    return ops.layer_norm(names["output_norm"], h, eps=arch.norm_eps, residual=x)
 
 
 def pre_norm_gated_layer(

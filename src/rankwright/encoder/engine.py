@@ -24,6 +24,8 @@ class Engine(Protocol):
     dtype: str
     fixes_shapes: bool
     """Whether each new shape of a batch costs time and memory once."""
+    in_flight: int
+    """How many calls of `run` at a time are worth making."""
 
     def run(self, batch: TokenBatch) -> np.ndarray:
         """(B, size) float32: embeddings, or logits before the activation; (T, size): token states, of all texts."""

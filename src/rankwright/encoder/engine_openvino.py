@@ -26,6 +26,7 @@ class OpenVINOEngine:
 
     name = "openvino"
     fixes_shapes = True
+    in_flight = 1
 
     def __init__(self, spec: ModelSpec, weights: Mapping[str, np.ndarray], *, dtype: str = "auto") -> None:
         openvino = import_openvino()

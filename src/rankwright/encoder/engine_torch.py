@@ -8,6 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from rankwright.encoder.attention_torch import takes_packed
+from rankwright.encoder.families import FAMILIES
+from rankwright.encoder.graphs_cuda import Graphs
 from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ConfigError
@@ -28,6 +31,9 @@ class TorchEngine:
         self.device = find_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.module = load_module(spec, parameters).eval().to(self.device, DTYPES[self.dtype])
+        # while a GPU computes one batch, the next is made ready
+        self.in_flight = 2 if self.device.type == "cuda" else 1
+        self.graphs = Graphs(self.module, self.device) if self._has_static_shapes(spec) else None
 
     def run(self, batch: TokenBatch) -> np.ndarray:
         """The model's output for each text.
@@ -43,10 +49,22 @@ class TorchEngine:
         """
         try:
             with torch.inference_mode():
-                return self.module(batch).cpu().numpy()
+                known = self.graphs.run(batch) if self.graphs else None
+                return self.module(batch).cpu().numpy() if known is None else known
         except torch.OutOfMemoryError as err:
             torch.cuda.empty_cache()
             raise MemoryError(str(err)) from err
+
+    def _has_static_shapes(self, spec: ModelSpec) -> bool:
+        """Whether the kernels of a batch depend on how many tokens and texts it has, and on nothing else."""
+        arch = spec.architecture
+        return (
+            self.device.type == "cuda"
+            and arch.family in FAMILIES
+            and not arch.relative_buckets
+            and not any(arch.windows[-1:])  # the last layer may be computed for first tokens only
+            and takes_packed(self.device, DTYPES[self.dtype], arch.hidden_size // arch.num_heads)
+        )
 
 
 def load_module(spec: ModelSpec, parameters: Mapping[str, np.ndarray]) -> TorchEncoder:

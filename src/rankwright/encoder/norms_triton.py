@@ -13,7 +13,7 @@ def add_layer_norm(x_TD: Tensor, residual_TD: Tensor, weight_D: Tensor, bias_D: 
     """The layer norm of x + residual, in float32 inside; it has no backward pass.
 
     Args:
-        x_TD: rows that are contiguous.
+        x_TD: rows.
         residual_TD: likewise, of the same type.
         weight_D: what the normalised features are multiplied by.
         bias_D: what is added to them; None: nothing.
@@ -23,6 +23,7 @@ def add_layer_norm(x_TD: Tensor, residual_TD: Tensor, weight_D: Tensor, bias_D: 
         A tensor like x_TD.
     """
     rows, size = x_TD.shape
+    x_TD, residual_TD = x_TD.contiguous(), residual_TD.contiguous()
     out_TD = torch.empty_like(x_TD)
     block = triton.next_power_of_2(size)
     warps = min(max(block // 256, 1), 16)

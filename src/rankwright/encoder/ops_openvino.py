@@ -122,7 +122,8 @@ class OpenVINOOps:
         product = self.op.matmul(x, self._weight(f"{path}.weight"), False, True)
         return self.op.add(product, self._weight(f"{path}.bias")) if bias else product
 
-    def layer_norm(self, path: str, x: Node, *, eps: float, bias: bool = True) -> Node:
+    def layer_norm(self, path: str, x: Node, *, eps: float, bias: bool = True, residual: Node | None = None) -> Node:
+        x = x if residual is None else self.add(x, residual)
         normed = self.op.mvn(x, self._ints([-1]), normalize_variance=True, eps=eps, eps_mode="inside_sqrt")
         scaled = self.op.multiply(normed, self._weight(f"{path}.weight"))
         return self.op.add(scaled, self._weight(f"{path}.bias")) if bias else scaled

@@ -7,11 +7,14 @@ their length.
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 from torch.random import fork_rng
 
@@ -21,6 +24,7 @@ from rankwright.encoder.attention_torch import attend
 from rankwright.encoder.dropout import cheap_dropout
 from rankwright.encoder.families import FAMILIES
 from rankwright.encoder.foreign import build_foreign, recompute_layers, run_foreign
+from rankwright.encoder.half_torch import casts_at_once, half_parameters
 from rankwright.encoder.inputs_torch import PackedInputs
 from rankwright.encoder.ops_trace import Parameters, parameters
 from rankwright.encoder.pooling_torch import pool
@@ -53,23 +57,25 @@ class TorchEncoder(nn.Module):
         self.foreign.tie_weights()
         return found
 
-    def forward(self, batch: TokenBatch, dropout_seed: int = 0) -> Tensor:
+    def forward(self, batch: TokenBatch | PackedInputs, dropout_seed: int = 0) -> Tensor:
         """Embeddings_BE, or logits_BN before the activation, in float32.
 
         Args:
-            batch: B texts or pairs.
+            batch: B texts or pairs, perhaps on the device already.
             dropout_seed: decides all dropout masks of this pass; dropout acts only in training mode.
 
         Returns:
             One row for each text.
         """
+        if isinstance(batch, PackedInputs):
+            return architecture.forward(TorchOps(self, self, batch), self.spec).float()
         device = next(self.parameters()).device
         with _own_randomness(device) if self.training else nullcontext():
-            return self.compute(PackedInputs.of(batch, device, dropout_seed=dropout_seed if self.training else None))
-
-    def compute(self, inputs: PackedInputs) -> Tensor:
-        """`forward` of a batch that is on the device already."""
-        return architecture.forward(TorchOps(self, self, inputs), self.spec).float()
+            inputs = PackedInputs.of(batch, device, dropout_seed=dropout_seed if self.training else None)
+            if self.spec.foreign is not None or not casts_at_once(self, device):
+                return self.forward(inputs)
+            with half_parameters(self), torch.autocast("cuda", enabled=False):
+                return self.forward(inputs)
 
     def checkpoint_layers(self) -> None:
         """Recompute each layer in the backward pass instead of keeping what it computed.
@@ -115,13 +121,13 @@ class TorchOps:
         self.root, self.scope, self.inputs = root, scope, inputs
 
     def at(self, path: str) -> Self:
-        return type(self)(self.root, self.scope.get_submodule(path), self.inputs)
+        return type(self)(self.root, _submodule(self.scope, path), self.inputs)
 
     def embed(self, path: str, ids: str, rows: int, size: int) -> Tensor:
-        return self.scope.get_submodule(path)(self.inputs.ids[ids])
+        return _submodule(self.scope, path)(self.inputs.ids[ids])
 
     def embed_mean(self, path: str, rows: int, size: int) -> Tensor:
-        table: Any = self.scope.get_submodule(path).weight
+        table = _submodule(self.scope, path).weight
         return F.embedding_bag(self.inputs.ids["ids"], table, self.inputs.starts_B1[:-1], mode="mean")
 
     def foreign(self) -> Tensor:
@@ -133,10 +139,19 @@ class TorchOps:
         return run_foreign(self.root.foreign, self.root.spec, ids, inputs.lengths_B)
 
     def linear(self, path: str, x: Tensor, size: int, *, bias: bool = True) -> Tensor:
-        return _called(self.scope.get_submodule(path), x)
+        return _called(_submodule(self.scope, path), x)
 
-    def layer_norm(self, path: str, x: Tensor, *, eps: float, bias: bool = True) -> Tensor:
-        return _called(self.scope.get_submodule(path), x)
+    def layer_norm(
+        self, path: str, x: Tensor, *, eps: float, bias: bool = True, residual: Tensor | None = None
+    ) -> Tensor:
+        norm = _submodule(self.scope, path)
+        if residual is None:
+            return _called(norm, x)
+        if x.is_cuda and not torch.is_grad_enabled() and x.dtype == residual.dtype and has_triton():
+            from rankwright.encoder.norms_triton import add_layer_norm
+
+            return add_layer_norm(x, residual, norm.weight, norm.bias, eps)
+        return _called(norm, x + residual)
 
     def activation(self, kind: str, x: Tensor) -> Tensor:
         return activation_function(kind)(x)
@@ -172,23 +187,23 @@ class TorchOps:
         longest, middle = self.inputs.longest, len(bucket_R) // 2
         distance_LL = np.arange(longest)[None, :] - np.arange(longest)[:, None]
         rows_LL = torch.from_numpy(bucket_R[distance_LL + middle]).to(self.inputs.starts_B1.device)
-        return self.scope.get_submodule(path)(rows_LL).permute(2, 0, 1)
+        return _submodule(self.scope, path)(rows_LL).permute(2, 0, 1)
 
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, *, heads: int, window: int, bias: Tensor | None, dropout: float
     ) -> Tensor:
-        return attend(
-            q, k, v, self.inputs, heads=heads, window=window, bias=bias, rate=dropout, dropout=self.dropout
-        )
+        return attend(q, k, v, self.inputs, heads=heads, window=window, bias=bias, rate=dropout, dropout=self.dropout)
 
     def layer(self, index: int, x: Tensor, bias: Tensor | None, *, first_only: bool) -> Tensor:
         path = FAMILIES[self.root.spec.architecture.family].names["layer"].format(i=index)
-        layer = self.scope.get_submodule(path)
+        layer = _submodule(self.scope, path)
         arguments = ([self.root], index, x, bias, self.inputs, first_only)
         if getattr(layer, "is_checkpointed", False) and torch.is_grad_enabled():
             from torch.utils.checkpoint import checkpoint
 
-            return checkpoint(layer, *arguments, use_reentrant=False)
+            # the copies in half precision that this pass has, for when it is computed again
+            held = {name: tensor for name, tensor in layer.named_parameters() if tensor.dtype != torch.float32}
+            return checkpoint(partial(functional_call, layer, held), arguments, use_reentrant=False)
         return layer(*arguments)
 
     def first(self, x: Tensor) -> Tensor:
@@ -207,6 +222,19 @@ class TorchOps:
             # the array is kept beside its tensor, so that no other array can ever have its id
             self.root._tables[key] = (values, torch.from_numpy(values).to(x.device))
         return self.root._tables[key][1]
+
+
+def _submodule(module: nn.Module, path: str) -> Any:
+    """`module.get_submodule(path)` without its checks, which take as long as to start a kernel."""
+    for name in path.split("."):
+        module = module._modules[name]  # type: ignore[assignment]
+    return module
+
+
+@cache
+def has_triton() -> bool:
+    """Whether kernels written in Triton can be run; asked where there is a GPU."""
+    return find_spec("triton") is not None
 
 
 def _called(module: nn.Module, x: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class TraceOps:
         self._note(path, "linear", (size, x), bias)
         return size
 
-    def layer_norm(self, path: str, x: int, *, eps: float, bias: bool = True) -> int:
+    def layer_norm(self, path: str, x: int, *, eps: float, bias: bool = True, residual: int | None = None) -> int:
         self._note(path, "layer_norm", (x,), bias, eps)
         return x
 

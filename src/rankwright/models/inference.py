@@ -4,9 +4,11 @@ In: texts or pairs. Out: one float32 row for each, and the truncation report.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,10 +17,14 @@ from rankwright.errors import ValueRangeError
 from rankwright.text import TokenBatch, Truncation, first_alike, plan_batches
 from rankwright.text.tokenizer import Text, Tokenizer
 
+In = TypeVar("In")
+Out = TypeVar("Out")
+
 logger = logging.getLogger(__name__)
 
 CHUNK_TEXTS = 8192
-"""Texts tokenised at a time; the next chunk is tokenised while this one runs."""
+"""Texts tokenised at a time; the next chunk is tokenised while this one runs. An eighth for a GPU, which waits for the
+first one and gains nothing from texts of one length."""
 
 BATCH_TOKENS = {"openvino": 4096, "torch": 4096, "cuda": 65536}
 """Padded tokens of a batch: on CPU the best of 512 to 8192 (LOG.md); a GPU wants more."""
@@ -125,7 +131,13 @@ def _batches(
     """Batches of different texts, those that are equal to one of them with it."""
     device = str(getattr(engine, "device", ""))
     budget = limits.batch_tokens or BATCH_TOKENS["cuda" if "cuda" in device else engine.name]
-    for start, (tokens, truncation) in _tokenised(tokenizer, texts, prompt, pools_prompt):
+    chunk_texts = CHUNK_TEXTS if engine.in_flight == 1 else max(1, CHUNK_TEXTS // 8)
+    chunks = [slice(start, start + chunk_texts) for start in range(0, len(texts), chunk_texts)]
+
+    def tokenise(chunk: slice) -> tuple[TokenBatch, Truncation]:
+        return tokenizer.batch(texts[chunk], prompt=prompt, pools_prompt=pools_prompt)
+
+    for chunk, (tokens, truncation) in zip(chunks, _ahead(tokenise, chunks, engine.in_flight), strict=True):
         first_B = first_alike(tokens)
         waiting = np.flatnonzero(first_B == np.arange(len(tokens)))
         copies = _copies(first_B) if len(waiting) < len(tokens) else None
@@ -141,7 +153,7 @@ def _batches(
                 done += 1
                 own = [chosen[i : i + 1] if copies is None else copies[chosen[i]] for i in range(len(chosen))]
                 rows = np.repeat(np.arange(len(own)), [len(places) for places in own])
-                yield _Done(start + np.concatenate(own), rows, batch, values, truncation)
+                yield _Done(chunk.start + np.concatenate(own), rows, batch, values, truncation)
                 truncation = Truncation()
             left = planned[done:]
             if left:  # the first of them did not fit
@@ -153,14 +165,19 @@ def _within_memory(
     engine: Engine, tokens: TokenBatch, planned: Sequence[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, TokenBatch, np.ndarray]]:
     """The texts, tokens and values of each batch, up to the first for which memory does not suffice."""
-    for chosen in planned:
+
+    def run(chosen: np.ndarray) -> tuple[TokenBatch, np.ndarray]:
         batch = tokens.select(chosen)
+        return batch, engine.run(batch)
+
+    done = _ahead(run, planned, engine.in_flight if engine.in_flight > 1 else 0)
+    for chosen in planned:
         try:
-            values = engine.run(batch)
+            batch, values = next(done)
         except MemoryError:
-            if len(batch) == 1:
+            if len(chosen) == 1:
                 raise
-            logger.warning("not enough memory for %d texts at a time: going on with half as many", len(batch))
+            logger.warning("not enough memory for %d texts at a time: going on with half as many", len(chosen))
             return
         yield chosen, batch, values
 
@@ -172,22 +189,15 @@ def _copies(first_B: np.ndarray) -> dict[int, np.ndarray]:
     return dict(zip(firsts.tolist(), np.split(order, starts[1:]), strict=True))
 
 
-def _tokenised(
-    tokenizer: Tokenizer, texts: Sequence[Text], prompt: str, pools_prompt: bool
-) -> Iterator[tuple[int, tuple[TokenBatch, Truncation]]]:
-    """Chunks in order, the next one tokenised in a thread meanwhile (`tokenizers` releases the GIL)."""
-    starts = range(0, len(texts), CHUNK_TEXTS)
-
-    def tokenise(start: int) -> tuple[TokenBatch, Truncation]:
-        return tokenizer.batch(texts[start : start + CHUNK_TEXTS], prompt=prompt, pools_prompt=pools_prompt)
-
-    if len(starts) <= 1:
-        yield 0, tokenise(0)
+def _ahead(work: Callable[[In], Out], items: Sequence[In], count: int) -> Iterator[Out]:
+    """What `work` gives for each item, the next `count` of them made in as many threads meanwhile."""
+    if len(items) == 1 or count == 0:
+        yield from map(work, items)
         return
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(tokenise, 0)
-        for start, following in zip(starts, [*starts[1:], None], strict=True):
-            ready = ahead.result()
-            if following is not None:
-                ahead = pool.submit(tokenise, following)
-            yield start, ready
+    with ThreadPoolExecutor(count) as pool:
+        begun: deque[Future[Out]] = deque()
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > count:
+                yield begun.popleft().result()
+        yield from (future.result() for future in begun)

@@ -206,7 +206,9 @@ def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end
     Returns:
         Places to keep, in order.
     """
-    counts = [sum(1 for s in sequence_ids if s == text) for text in (0, 1)]
+    text_L = np.array(sequence_ids, dtype=np.float32)  # None becomes NaN
+    places = [np.flatnonzero(text_L == text) for text in (0, 1)]
+    counts = [len(own) for own in places]
     room = max(0, max_length - (len(sequence_ids) - sum(counts)))
     shorter = min(counts)
     if shorter == 0:
@@ -216,16 +218,10 @@ def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end
         if few > room or few + many > room:
             few, many = room // 2, room // 2 + room % 2
         limits = [many, few] if counts[0] > counts[1] else [few, many]
-    seen, kept = [0, 0], []
-    for place, text in enumerate(sequence_ids):
-        if text is None:
-            kept.append(place)
-            continue
-        skipped = counts[text] - limits[text] if from_end else 0
-        if skipped <= seen[text] < skipped + limits[text]:
-            kept.append(place)
-        seen[text] += 1
-    return kept
+    is_kept_L = np.isnan(text_L)
+    for own, limit in zip(places, limits, strict=True):
+        is_kept_L[own[max(0, len(own) - limit) :] if from_end else own[:limit]] = True
+    return np.flatnonzero(is_kept_L).tolist()
 
 
 def check_texts(texts: Sequence[Any]) -> None:

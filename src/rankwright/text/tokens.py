@@ -5,6 +5,7 @@ In: token ids of each text. Out: `TokenBatch`. Letters: T tokens of all texts, B
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def pack(
     lengths_B = np.fromiter(map(len, ids_B), dtype=np.int64, count=len(ids_B))
     starts_B1 = np.concatenate([[0], np.cumsum(lengths_B)])
     total = int(starts_B1[-1])
-    ids_T = np.fromiter((i for ids in ids_B for i in ids), dtype=np.int32, count=total)
+    ids_T = np.fromiter(chain.from_iterable(ids_B), dtype=np.int32, count=total)
     position_T = np.arange(total) - np.repeat(starts_B1[:-1], lengths_B)
     if position_ids_start is not None:
         counts_T = ids_T != position_ids_start
@@ -103,5 +104,5 @@ def pack(
         position_T = (running_T1[1:] - before_T) * counts_T + position_ids_start
     types_T = None
     if type_ids_B is not None:
-        types_T = np.fromiter((i for types in type_ids_B for i in types), dtype=np.int32, count=total)
+        types_T = np.fromiter(chain.from_iterable(type_ids_B), dtype=np.int32, count=total)
     return TokenBatch(ids_T, position_T.astype(np.int32), starts_B1.astype(np.int32), types_T, prompt_length)

@@ -159,7 +159,7 @@ def run_training(  # noqa: C901  (a recipe is better whole)
                 group["lr"] = learning_rate
             optimizer.step()
             optimizer.zero_grad()
-            if step % STEPS_BETWEEN_RELEASES == 0:
+            if device.type == "cpu" and step % STEPS_BETWEEN_RELEASES == 0:
                 release_memory()
             state.step, state.tokens = step, state.tokens + int(num_tokens)
             took = time.perf_counter() - started

@@ -22,6 +22,7 @@ class SmallEngine:
     name = "openvino"
     dtype = "float32"
     fixes_shapes = True
+    in_flight = 1
 
     def __init__(self, memory: int = 1 << 30) -> None:
         self.memory = memory
