@@ -268,7 +268,7 @@ def states_row(name: str, length: str) -> Row:
             _entry(LIMIT, "limit", limit_states, **how),
         ),
         measure=in_threads,
-        rounds=5,
+        rounds=4,
         items=TOKENS_OF_A_ROW,
     )
 
@@ -289,7 +289,6 @@ def inference_row(name: str, work: str, *, model: str, items: int, unit: str) ->
             _entry(AS_IT_COMES, "peer", peer, **how),
             _entry("bfloat16", "peer", peer, dtype="bfloat16", **how),
             _entry("bfloat16, batch_size=128", "peer", peer, dtype="bfloat16", batch_size=128, **how),
-            _entry("float16, batch_size=128", "peer", peer, dtype="float16", batch_size=128, **how),
             _entry("rankwright", "ours", ours, **how),
         ),
         measure=in_threads,
@@ -318,7 +317,7 @@ def training_row(name: str, work: str, peer: Callable[..., None], ours: Callable
             *limits,
         ),
         measure=in_threads,
-        rounds=3,
+        rounds=2,
         items=STEPS * how["batch_size"],
     )
 

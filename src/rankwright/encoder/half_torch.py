@@ -15,31 +15,15 @@ import torch
 from torch import Tensor, nn
 
 
-def casts_at_once(module: nn.Module, device: torch.device) -> bool:
-    """Whether the forward pass is under autocast on a GPU, and all parameters are plain ones in float32.
-
-    Args:
-        module: whose.
-        device: where it is.
-
-    Returns:
-        Whether `half_parameters` may be used.
-    """
-    return (
-        device.type == "cuda"
-        and torch.is_autocast_enabled("cuda")
-        and all(type(p) is nn.Parameter and p.dtype == torch.float32 for p in module.parameters())
-    )
-
-
 @contextmanager
-def half_parameters(module: nn.Module) -> Iterator[None]:
-    """Within it the module's parameters are copies in the type of autocast, through which gradients flow.
+def half_precision(module: nn.Module) -> Iterator[None]:
+    """In place of autocast on a GPU: within it the module's parameters are copies in half precision.
 
-    It does what `torch.func.functional_call` does, which takes as long for a small model as all of its layers.
+    Gradients flow through the copies. `torch.func.functional_call` would do the same, in the time of all layers of a
+    small model. Parameters that are sharded or quantised are left to autocast.
 
     Args:
-        module: whose; no other thread may use it meanwhile.
+        module: whose parameters; no other thread may use it meanwhile.
 
     Yields:
         Nothing.
@@ -48,13 +32,17 @@ def half_parameters(module: nn.Module) -> Iterator[None]:
         (own._parameters, name) for own in module.modules() for name, p in own._parameters.items() if p is not None
     ]
     originals = [parameters[name] for parameters, name in places]
+    if not all(type(p) is nn.Parameter and p.dtype == torch.float32 for p in originals):
+        yield
+        return
     different = list(dict.fromkeys(originals))  # some are shared
     copies = _Cast.apply(torch.get_autocast_dtype("cuda"), *different)  # type: ignore[no-untyped-call]
     copy_of = dict(zip(different, copies, strict=True))
     try:
         for (parameters, name), original in zip(places, originals, strict=True):
             parameters[name] = copy_of[original]
-        yield
+        with torch.autocast("cuda", enabled=False):
+            yield
     finally:
         for (parameters, name), original in zip(places, originals, strict=True):
             parameters[name] = original

@@ -24,7 +24,7 @@ from rankwright.encoder.attention_torch import attend
 from rankwright.encoder.dropout import cheap_dropout
 from rankwright.encoder.families import FAMILIES
 from rankwright.encoder.foreign import build_foreign, recompute_layers, run_foreign
-from rankwright.encoder.half_torch import casts_at_once, half_parameters
+from rankwright.encoder.half_torch import half_precision
 from rankwright.encoder.inputs_torch import PackedInputs
 from rankwright.encoder.ops_trace import Parameters, parameters
 from rankwright.encoder.pooling_torch import pool
@@ -72,9 +72,9 @@ class TorchEncoder(nn.Module):
         device = next(self.parameters()).device
         with _own_randomness(device) if self.training else nullcontext():
             inputs = PackedInputs.of(batch, device, dropout_seed=dropout_seed if self.training else None)
-            if self.spec.foreign is not None or not casts_at_once(self, device):
-                return self.forward(inputs)
-            with half_parameters(self), torch.autocast("cuda", enabled=False):
+            is_native = self.spec.foreign is None
+            casts = is_native and device.type == "cuda" and torch.is_autocast_enabled("cuda")
+            with half_precision(self) if casts else nullcontext():
                 return self.forward(inputs)
 
     def checkpoint_layers(self) -> None:

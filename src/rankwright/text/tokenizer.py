@@ -70,13 +70,13 @@ class Tokenizer:
         truncated = [i for i, ids in enumerate(ids_B) if len(ids) > self.max_length]
         lost = sum(len(ids_B[i]) - self.max_length for i in truncated)
         for i in truncated:
-            kept = kept_tokens(encodings[i].sequence_ids, self.max_length, from_end=self.keeps_end)
-            ids_B[i] = [ids_B[i][k] for k in kept]
+            for part in dropped_tokens(encodings[i].sequence_ids, self.max_length, from_end=self.keeps_end):
+                del ids_B[i][part]
+                if type_ids_B is not None:
+                    del type_ids_B[i][part]
             if self.render is not None:
-                end = self._template_end(texts[i], prompt)[-len(kept) :]
-                ids_B[i][len(kept) - len(end) :] = end
-            if type_ids_B is not None:
-                type_ids_B[i] = [type_ids_B[i][k] for k in kept]
+                end = self._template_end(texts[i], prompt)[-len(ids_B[i]) :]
+                ids_B[i][len(ids_B[i]) - len(end) :] = end
         batch = pack(
             ids_B,
             type_ids_B,
@@ -192,24 +192,23 @@ def check_tokenizer(
         )
 
 
-def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end: bool = False) -> list[int]:
-    """Places that `longest_first` truncation keeps: special tokens, and the first tokens of each text.
+def dropped_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end: bool = False) -> list[slice]:
+    """Places that `longest_first` truncation drops: the last tokens of each text, never special tokens.
 
     Of a pair only the longer text is cut while it stays the longer; then both are cut to the same length, the longer
     keeping the odd token. That is the rule of the `tokenizers` library (TruncationStrategy::LongestFirst).
 
     Args:
-        sequence_ids: 0 or 1 for tokens of the first or second text, None for special tokens.
+        sequence_ids: 0 or 1 for tokens of the first or second text, which are side by side; None for special tokens.
         max_length: tokens to keep, special tokens included.
-        from_end: keep the last tokens of each text instead of the first.
+        from_end: drop the first tokens of each text instead of the last.
 
     Returns:
-        Places to keep, in order.
+        Slices, last first, so that one can be deleted after the other.
     """
-    text_L = np.array(sequence_ids, dtype=np.float32)  # None becomes NaN
-    places = [np.flatnonzero(text_L == text) for text in (0, 1)]
-    counts = [len(own) for own in places]
-    room = max(0, max_length - (len(sequence_ids) - sum(counts)))
+    ids = list(sequence_ids)
+    counts = [ids.count(text) for text in (0, 1)]
+    room = max(0, max_length - (len(ids) - sum(counts)))
     shorter = min(counts)
     if shorter == 0:
         limits = [room, room]
@@ -218,10 +217,12 @@ def kept_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_end
         if few > room or few + many > room:
             few, many = room // 2, room // 2 + room % 2
         limits = [many, few] if counts[0] > counts[1] else [few, many]
-    is_kept_L = np.isnan(text_L)
-    for own, limit in zip(places, limits, strict=True):
-        is_kept_L[own[max(0, len(own) - limit) :] if from_end else own[:limit]] = True
-    return np.flatnonzero(is_kept_L).tolist()
+    dropped = []
+    for text, (count, limit) in enumerate(zip(counts, limits, strict=True)):
+        if count > limit:
+            first = ids.index(text) + (0 if from_end else limit)
+            dropped.append(slice(first, first + count - limit))
+    return sorted(dropped, key=lambda part: -part.start)
 
 
 def check_texts(texts: Sequence[Any]) -> None:

@@ -8,7 +8,7 @@ from tokenizers import models, pre_tokenizers, processors
 
 from rankwright.errors import DataError
 from rankwright.text import Truncation
-from rankwright.text.tokenizer import Tokenizer, kept_tokens
+from rankwright.text.tokenizer import Tokenizer, dropped_tokens
 
 WORDS = [*"abcdefghij", "query", ":", "doc", *"01234"]
 SPECIAL = {"[CLS]": 0, "[SEP]": 1, "[UNK]": 2}
@@ -56,15 +56,24 @@ def test_truncation_is_that_of_the_tokenizers_library(
     assert report == Truncation(len(texts), sum(c > 0 for c in cut), sum(cut))
 
 
+def kept(places: list[int | None], max_length: int, *, from_end: bool = False) -> list[int]:
+    """What is left of the places when one slice after the other is deleted."""
+    left = list(range(len(places)))
+    for part in dropped_tokens(places, max_length, from_end=from_end):
+        del left[part]
+    return left
+
+
 def test_of_a_pair_only_the_longer_text_is_cut_while_it_is_longer() -> None:
     places = [None, 0, 0, 0, 0, 0, None, 1, 1, None]  # [CLS] 5 tokens [SEP] 2 tokens [SEP]
-    assert kept_tokens(places, 8) == [0, 1, 2, 3, 6, 7, 8, 9]
-    assert kept_tokens(places, 6) == [0, 1, 2, 6, 7, 9]
+    assert kept(places, 8) == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert kept(places, 6) == [0, 1, 2, 6, 7, 9]
+    assert kept(places, 6, from_end=True) == [0, 4, 5, 6, 8, 9]
 
 
 def test_no_room_leaves_the_special_tokens() -> None:
-    assert kept_tokens([None, 0, 0, None], 2) == [0, 3]
-    assert kept_tokens([None, 0, 0, None], 1) == [0, 3]
+    assert kept([None, 0, 0, None], 2) == [0, 3]
+    assert kept([None, 0, 0, None], 1) == [0, 3]
 
 
 def test_the_prompt_is_put_before_each_text() -> None:
