@@ -48,8 +48,10 @@ def main() -> None:
         by_name = {row.name: row for row in rows}
         for row in (by_name[name] for name in names if name in by_name):
             chosen = replace(row, rounds=arguments.rounds) if arguments.rounds else row
-            report["rows"].append(run_row(chosen, Path(folder)))
-            show(report["rows"][-1])
+            measured = run_row(chosen, Path(folder))
+            show(measured)
+            if measured["entries"]:
+                report["rows"].append(measured)
             write(path, report)  # what was measured is kept, whatever happens to the rest
         report["curves"] = [run_curve(name, Path(folder), python=PYTHON) for name in CURVES if name in names]
     write(path, report)

@@ -51,7 +51,7 @@ def in_threads(entries: Sequence[Entry], inputs: Path, rounds: int) -> list[dict
     """Load and warm up all contestants, then let them run in turn, each round from another start."""
     import torch
 
-    contestants = [_Contestant(CONTESTANTS[entry.what], read_inputs(inputs)) for entry in entries]
+    contestants = [Contestant(CONTESTANTS[entry.what], read_inputs(inputs)) for entry in entries]
     seconds: list[list[float]] = [[] for _ in entries]
     peaks = [0.0] * len(entries)
     for number in range(rounds):
@@ -69,7 +69,7 @@ def in_threads(entries: Sequence[Entry], inputs: Path, rounds: int) -> list[dict
     ]
 
 
-class _Contestant:
+class Contestant:
     """A contestant in a thread, which waits at its gate."""
 
     def __init__(self, work: Callable[[Any, Inputs], None], inputs: Inputs) -> None:
@@ -105,7 +105,8 @@ class _Contestant:
     def _gate(self, result: object = None) -> bool:
         import torch
 
-        torch.cuda.synchronize()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.result = None if result is None else np.asarray(result, dtype=np.float32)
         self.replies.put(time.perf_counter() - self.opened_at)
         is_open = self.open.get()

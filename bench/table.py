@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.gate import ROOT
+from bench.gpu import GPU_ROWS
 from bench.plots import write_plots
 from bench.rows import ROWS
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 SPEED_BEGIN, SPEED_END = "<!-- speed: begin -->", "<!-- speed: end -->"
-FAMILY = "family-"
-"""What the names of the rows about one family start with."""
+FAMILY, GPU, STATES = "family-", "gpu-", "gpu-states-"
+"""What the names of the rows about one family, about a GPU, and about a GPU's states start with."""
 
-ORDER = {row.name: place for place, row in enumerate(ROWS)}
+ORDER = {row.name: place for place, row in enumerate(ROWS + GPU_ROWS)}
 """Rows stand in the order of `rows.py`, whenever they were measured."""
 
 PAGE = "docs/performance.md"
@@ -29,7 +30,7 @@ def main() -> None:
     """Read the results, write README and page."""
     paths = sorted((ROOT / "bench" / "results").glob("*.json"))
     machines = by_machine([json.loads(path.read_text(encoding="utf-8")) for path in paths])
-    replace(ROOT / "README.md", (BEGIN, END), short_table(machines))
+    replace(ROOT / "README.md", (BEGIN, END), short_tables(machines))
     (ROOT / PAGE).parent.mkdir(exist_ok=True)
     (ROOT / PAGE).write_text(performance_page(machines), encoding="utf-8")
     if (ROOT / COMPATIBILITY).is_file():
@@ -44,12 +45,15 @@ def by_machine(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         key = json.dumps(report["machine"], sort_keys=True)
         rows = {row["row"]: row | {"started": report["started"]} for row in report["rows"]}
         curves = {curve["curve"]: curve for curve in report.get("curves", ())}
+        quality = {found["data"]: found for found in report.get("quality", ())}
         before = merged.pop(key, None)
         if before is not None:
             rows = {row["row"]: row for row in before["rows"]} | rows
             curves = {curve["curve"]: curve for curve in before["curves"]} | curves
+            quality = {found["data"]: found for found in before["quality"]} | quality
         in_order = sorted(rows.values(), key=lambda row: ORDER.get(row["row"], len(ORDER)))
-        merged[key] = report | {"rows": in_order, "curves": list(curves.values())}
+        lists = {"rows": in_order, "curves": list(curves.values()), "quality": list(quality.values())}
+        merged[key] = report | lists
     return list(reversed(merged.values()))
 
 
@@ -71,21 +75,24 @@ def between_markers(text: str, table: str, markers: tuple[str, str] = (BEGIN, EN
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
-def short_table(machines: Sequence[dict[str, Any]]) -> str:
-    """A line for each work, a column for each machine: our value, over the peer's best setting and as it comes."""
-    rows: dict[str, dict[int, str]] = {}
-    for i, report in enumerate(machines):
-        for row in report["rows"]:
-            if not row["row"].startswith(FAMILY):
-                ours = next(entry for entry in row["entries"] if entry["side"] == "ours")
-                _, best, as_it_comes = compared(row, ours)
-                text = f"{value_of(ours, row['unit'])}: **{best:.3g}x** ({as_it_comes:.3g}x)"
-                rows.setdefault(row["work"], {})[i] = text
-    lines = table(
-        ["Work", *map(label, machines)], [[w, *(c.get(i, "") for i in range(len(machines)))] for w, c in rows.items()]
-    )
+def short_tables(machines: Sequence[dict[str, Any]]) -> str:
+    """A table for the CPUs and one for the GPUs: a line for each work, a column for each machine."""
+    tables = []
+    for has_gpu in (False, True):
+        columns = [report for report in machines if ("gpu" in report["machine"]) == has_gpu]
+        rows: dict[str, dict[int, str]] = {}
+        for i, report in enumerate(columns):
+            for row in report["rows"]:
+                if not row["row"].startswith((FAMILY, STATES)):
+                    ours = next(entry for entry in row["entries"] if entry["side"] == "ours")
+                    _, best, as_it_comes = compared(row, ours)
+                    text = f"{value_of(ours, row['unit'])}: **{best:.3g}x** ({as_it_comes:.3g}x)"
+                    rows.setdefault(row["work"].removeprefix("GPU: "), {})[i] = text
+        if rows:
+            lines = [[w, *(c.get(i, "") for i in range(len(columns)))] for w, c in rows.items()]
+            tables += [table(["Work", *map(label, columns)], lines), method(columns[0])]
     meaning = "In bold the ratio to the peer's best setting, in parentheses to the peer as it comes."
-    return f"{lines}\n\n{meaning} {method(machines[0])}"
+    return "\n\n".join([meaning, *tables])
 
 
 def performance_page(machines: Sequence[dict[str, Any]]) -> str:
@@ -93,7 +100,8 @@ def performance_page(machines: Sequence[dict[str, Any]]) -> str:
     parts = [
         "# Performance\n",
         "Written by `make bench` from `bench/results/`. Each row is one run: all contestants in turn, each in its own "
-        "process, on the same texts; medians, with the smallest and largest value. Ratios over 1 are in our favour. "
+        "process (on a GPU in its own thread), on the same texts; medians, with the smallest and largest value. Ratios "
+        "over 1 are in our favour. "
         "The first line of a row is the peer, sentence-transformers, as it comes. The limit is the time of the matrix "
         "products alone, without padding, each layer for every token. Of a cross-encoder's last layer we compute what "
         "the first token needs, a seventh of all less: there, part of what is reached is saved.\n",
@@ -103,13 +111,15 @@ def performance_page(machines: Sequence[dict[str, Any]]) -> str:
         for row in report["rows"]:
             if not row["row"].startswith(FAMILY):
                 parts += [f"### {row['work'][0].upper()}{row['work'][1:]}\n", row_table(row) + "\n"]
+        parts += [quality_table(report["quality"]) + "\n"] if report["quality"] else []
         parts += [f"![{curve['title']}]({path})\n" for curve, path in write_plots(report, ROOT / "docs")]
     return "\n".join(parts)
 
 
 def row_table(row: dict[str, Any]) -> str:
     """All entries of a row, and what could not be measured."""
-    head = ["", row["unit"], "smallest to largest", "ours over it"]
+    has_memory = any(entry.get("working_memory_gb") for entry in row["entries"])
+    head = ["", row["unit"], "smallest to largest", "ours over it", *(["working memory, GB"] if has_memory else [])]
     ours = next(entry for entry in row["entries"] if entry["side"] == "ours")
     ratios = {pair["peer"]: pair["ratio"]["median"] for pair in row["ratios"] if pair["ours"] == ours["name"]}
     lines = [
@@ -118,6 +128,7 @@ def row_table(row: dict[str, Any]) -> str:
             short(entry["value"]["median"]),
             f"{short(entry['value']['min'])} to {short(entry['value']['max'])}",
             beside(entry["side"], ratios.get(entry["name"])),
+            *([short(entry.get("working_memory_gb", 0.0))] if has_memory else []),
         ]
         for entry in row["entries"]
     ]
@@ -125,6 +136,25 @@ def row_table(row: dict[str, Any]) -> str:
         f"\n\n{entry['name']}: not measured, {entry['reason']}." for entry in row["skipped"] if "reason" in entry
     )
     return table(head, lines) + skipped
+
+
+def quality_table(found: Sequence[dict[str, Any]]) -> str:
+    """What each compute type costs in a measure."""
+    types = list(dict.fromkeys(dtype for data in found for dtype in data["values"]))
+    lines = [
+        [
+            f"{data['data']} ({data['queries']:,} queries)",
+            *(
+                f"{data['values'][dtype]:.4f} ({data['values'][dtype] - data['values']['float32']:+.4f})"
+                for dtype in types
+            ),
+        ]
+        for data in found
+    ]
+    return (
+        f"### {found[0]['measure']} of MiniLM-L6 by compute type\n\n{table(['', *types], lines)}\n\n"
+        "In parentheses the difference to float32 on the same device, with the same weights rounded to float16."
+    )
 
 
 def beside(side: str, ratio: float | None) -> str:
@@ -173,6 +203,8 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def label(report: dict[str, Any]) -> str:
     """A machine in a few words: two of one name differ in what they multiply."""
     machine = report["machine"]
+    if "gpu" in machine:
+        return f"{machine['gpu'].partition(' (')[0]}, {machine['cores']} cores of {machine['cpu']}"
     return f"{machine['cores']} cores of {machine['cpu']} ({machine['flags'][-1] if machine['flags'] else 'no flags'})"
 
 
@@ -181,9 +213,11 @@ def method(report: dict[str, Any]) -> str:
     versions = report["versions"]["main"]
     packages = ", ".join(f"{name} {versions[name]}" for name in versions if name not in ("rankwright", "numpy"))
     days = sorted({row.get("started", report["started"])[:10] for row in report["rows"]})
+    gpu = f"one {report['machine']['gpu']} with " if "gpu" in report["machine"] else ""
     return (
-        f"Measured {' and '.join(days)} on {report['machine']['cores']} cores of {report['machine']['cpu']} "
-        f"({', '.join(report['machine']['flags'])}): MiniLM-L6, documentation strings of packages; "
+        f"Measured {' and '.join(days)} on {gpu}{report['machine']['cores']} cores of {report['machine']['cpu']} "
+        f"({', '.join(report['machine']['flags'])}): MiniLM-L6 where no other model is named, documentation strings of "
+        "packages; "
         f"given embeddings are random; {packages}."
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import gpu
 from bench.gate import Contestant
 from bench.inputs import training_pairs
 from bench.limits import encoding_operations, limit
@@ -23,7 +24,7 @@ from bench.table import (
     performance_page,
     row_table,
     short,
-    short_table,
+    short_tables,
 )
 from bench.texts import docstring_pairs
 
@@ -103,6 +104,8 @@ def report_of(machine: str, started: str, rows: list[dict[str, Any]]) -> dict[st
         "machine": {"cpu": machine, "cores": 2, "flags": ["avx2", "avx512_bf16"]},
         "versions": {"main": {"python": "3.11.7", "rankwright": "0.1", "torch": "2.13.0"}},
         "rows": rows,
+        "quality": [],
+        "curves": [],
     }
 
 
@@ -112,12 +115,67 @@ def test_the_short_table_has_the_ratio_to_the_best_setting_in_bold_and_a_column_
     row = run_row(ROW, tmp_path)
     other = run_row(replace(ROW, work="rank 5 documents", name="rank"), tmp_path)
     machines = [report_of("New CPU", "2026-11-22", [row, other]), report_of("Old CPU", "2026-11-21", [row])]
-    lines = short_table(machines).splitlines()
+    lines = short_tables(machines).splitlines()[2:]
     assert lines[0] == "| Work | 2 cores of New CPU (avx512_bf16) | 2 cores of Old CPU (avx512_bf16) |"
     assert lines[2] == "| encode 100 documents | 50 documents/s: **2x** (5x) | 50 documents/s: **2x** (5x) |"
     assert lines[3] == "| rank 5 documents | 50 documents/s: **2x** (5x) |  |"
     assert "Measured 2026-11-22 on 2 cores of New CPU (avx2, avx512_bf16)" in lines[-1]
     assert "python 3.11.7, torch 2.13.0" in lines[-1]
+
+
+def test_gpus_have_a_table_of_their_own(tmp_path: Path) -> None:
+    on_gpu = report_of("Server CPU", "2026-11-23", [run_row(replace(ROW, work="GPU: rank", name="gpu-rank"), tmp_path)])
+    on_gpu["machine"]["gpu"] = "NVIDIA H200 (driver 1.2)"
+    text = short_tables([on_gpu, report_of("Some CPU", "2026-11-22", [run_row(ROW, tmp_path)])])
+    cpus, gpus = text.split("| Work | NVIDIA H200, 2 cores of Server CPU |")
+    assert "Measured 2026-11-22 on 2 cores of Some CPU" in cpus
+    assert "| rank | 50 documents/s: **2x** (5x) |" in gpus
+    assert "Measured 2026-11-23 on one NVIDIA H200 (driver 1.2) with 2 cores of Server CPU" in gpus
+
+
+def test_the_page_has_the_memory_of_a_gpu_and_the_quality_of_each_type(tmp_path: Path) -> None:
+    row = run_row(ROW, tmp_path)
+    row["entries"][0]["working_memory_gb"] = 1.25
+    found = {"data": "questions", "queries": 1000, "measure": "ndcg@10"}
+    found |= {"values": {"float32": 0.5, "bfloat16": 0.499}}
+    report = report_of("Some CPU", "2026-11-22", [row])
+    page = performance_page(by_machine([report | {"quality": [found]}]))
+    assert "| working memory, GB |" in page
+    assert "| questions (1,000 queries) | 0.5000 (+0.0000) | 0.4990 (-0.0010) |" in page
+
+
+def test_contestants_in_threads_take_turns_and_their_errors_are_the_parents() -> None:
+    def work(gate: Any, inputs: object) -> None:
+        runs = 0
+        while gate([runs]):
+            runs += 1
+            if runs == 3:
+                raise ValueError("enough")
+
+    contestant = gpu.Contestant(work, inputs=None)  # type: ignore[arg-type]
+    for run in (1, 2):
+        assert contestant.run() >= 0
+        assert contestant.result.tolist() == [run]
+    with pytest.raises(RuntimeError, match="ended before its time"):
+        contestant.run()
+
+
+def test_the_gate_of_a_trainer_opens_after_so_many_steps() -> None:
+    opened, steps = [], []
+
+    def trainer(gate: Any, inputs: object, **how: object) -> None:
+        while gate():
+            steps.append(how)
+
+    gpu.in_steps(trainer, lambda result=None: opened.append(result) or len(opened) < 3, None, rate=1)  # type: ignore[arg-type]
+    assert len(opened) == 3
+    assert len(steps) == 3 * gpu.STEPS - 1
+
+
+def test_a_row_of_a_gpu_says_that_there_is_none(tmp_path: Path) -> None:
+    row = run_row(replace(gpu.GPU_ROWS[0], measure=lambda entries, inputs, rounds: []), tmp_path)
+    if not row["entries"]:
+        assert {skipped["reason"] for skipped in row["skipped"]} == {"there is no GPU"}
 
 
 def test_the_page_shows_every_entry_with_its_spread_and_what_was_skipped(tmp_path: Path) -> None:
@@ -183,7 +241,7 @@ def test_rows_start_with_the_peer_as_it_comes_and_end_with_ours_or_the_limit() -
 def test_how_much_of_the_limit_is_reached(tmp_path: Path) -> None:
     row = run_row(replace(ROW, entries=(*ENTRIES[:1], ENTRIES[2], Entry("limit", "limit", ""))), tmp_path)
     assert "| limit | 50 | 33.3 to 50 | 50 % reached |" in row_table(row)
-    assert "**2x** (2x)" in short_table([report_of("Some CPU", "2026-11-22", [row])])  # a limit is no peer
+    assert "**2x** (2x)" in short_tables([report_of("Some CPU", "2026-11-22", [row])])  # a limit is no peer
 
 
 def test_the_operations_of_an_encoder_by_hand() -> None:
