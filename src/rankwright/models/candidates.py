@@ -28,7 +28,7 @@ def candidate_bytes(num_best: int) -> int:
 
 
 class Candidates:
-    """The candidates of Q queries; blocks come in the order of places.
+    """The candidates of Q queries; blocks come in the order of places, not all of them.
 
     A candidate is one number that sorts: the score from the best to the worst, then the place.
 
@@ -46,47 +46,66 @@ class Candidates:
         self.floor_Q = np.full(num_queries, -np.inf)
         """The least exact score of a further document that counts."""
 
-    def add(self, scores_QD: np.ndarray, error_Q: np.ndarray, is_above_QD: np.ndarray, *, start: int) -> bool:
+    def add(self, scores_DQ: np.ndarray, error_Q: np.ndarray, is_above_DQ: np.ndarray, *, start: int) -> bool:
         """Keep what may be among the best of a block.
 
         Args:
-            scores_QD: scores, float32.
+            scores_DQ: scores, float32.
             error_Q: how far they may be from the exact ones.
-            is_above_QD: memory to work in.
+            is_above_DQ: memory to work in.
             start: place of the first document.
 
         Returns:
             Whether that was possible: not if, for all that such scores tell, too many may be.
         """
         bar_Q = _float32_below(self.floor_Q - error_Q)
-        at_N = self._above(scores_QD, bar_Q, is_above_QD)
-        if at_N is None:
-            bar_Q = np.maximum(bar_Q, _float32_below(_best(scores_QD, self.num_best) - 2 * error_Q))
-            at_N = self._above(scores_QD, bar_Q, is_above_QD)
+        at_N = self._above(scores_DQ, bar_Q, is_above_DQ)
+        is_crowded = at_N is None
+        if is_crowded:
+            bar_Q = np.maximum(bar_Q, _float32_below(_best(scores_DQ, self.num_best) - 2 * error_Q))
+            at_N = self._above(scores_DQ, bar_Q, is_above_DQ)
         if at_N is not None:
             self.error_Q = np.maximum(self.error_Q, error_Q)
-            self._keep(at_N, scores_QD, start)
+            self._keep(at_N, scores_DQ, start)
+            if is_crowded:
+                self._narrow()  # raises the floor, for the next block
         return at_N is not None
 
-    def add_exact(self, scores_QD: np.ndarray, is_above_QD: np.ndarray, *, start: int) -> None:
+    def add_exact(self, scores_DQ: np.ndarray, is_above_DQ: np.ndarray, *, start: int) -> None:
         """Keep what may be among the best of a block.
 
         Args:
-            scores_QD: exact scores, float32.
-            is_above_QD: memory to work in.
+            scores_DQ: exact scores, float32.
+            is_above_DQ: memory to work in.
             start: place of the first document.
         """
-        no_error_Q = np.zeros(len(scores_QD))
-        if self.add(scores_QD, no_error_Q, is_above_QD, start=start):
+        no_error_Q = np.zeros(scores_DQ.shape[1])
+        if self.add(scores_DQ, no_error_Q, is_above_DQ, start=start):
             return
         self._settle()
-        if self.add(scores_QD, no_error_Q, is_above_QD, start=start):
+        if self.add(scores_DQ, no_error_Q, is_above_DQ, start=start):
             return
         # Many are equal: those that come first are enough.
-        first_QK = np.argsort(-scores_QD, axis=1, kind="stable")[:, : self.num_best]
-        is_above_QD[:] = False
-        np.put_along_axis(is_above_QD, first_QK, values=True, axis=1)
-        self._keep(np.flatnonzero(is_above_QD), scores_QD, start)
+        first_KQ = np.argsort(-scores_DQ, axis=0, kind="stable")[: self.num_best]
+        is_above_DQ[:] = False
+        np.put_along_axis(is_above_DQ, first_KQ, values=True, axis=0)
+        self._keep(np.flatnonzero(is_above_DQ), scores_DQ, start)
+
+    def merge(self, other: "Candidates") -> None:
+        """Take in what was kept of other documents for the same queries.
+
+        Args:
+            other: not to be used any more.
+        """
+        both, W = (self, other), self.keys_QW.shape[1]
+        for candidates in both:
+            candidates._narrow()
+        if (self.count_Q + other.count_Q).max(initial=0) > W:
+            for candidates in both:
+                candidates._settle()
+        self.keys_QW = np.sort(np.concatenate([self.keys_QW, other.keys_QW], axis=1), axis=1)[:, :W]
+        self.count_Q += other.count_Q
+        self.error_Q = np.maximum(self.error_Q, other.error_Q)
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """The best documents, once all have been added.
@@ -98,25 +117,26 @@ class Candidates:
         keys_QK = self.keys_QW[:, : self.num_best]
         return _scores(keys_QK), _places(keys_QK)
 
-    def _above(self, scores_QD: np.ndarray, bar_Q: np.ndarray, is_above_QD: np.ndarray) -> np.ndarray | None:
+    def _above(self, scores_DQ: np.ndarray, bar_Q: np.ndarray, is_above_DQ: np.ndarray) -> np.ndarray | None:
         """Where scores reach the bar; None: too often."""
-        Q, D = scores_QD.shape
+        D, Q = scores_DQ.shape
         room = self.keys_QW.shape[1] - self.num_best
         if D > room and np.isneginf(bar_Q).any():
             return None
-        at_N = np.flatnonzero(np.greater_equal(scores_QD, bar_Q[:, None], out=is_above_QD))
-        return at_N if D <= room or np.bincount(at_N // D, minlength=Q).max() <= room else None
+        at_N = np.flatnonzero(np.greater_equal(scores_DQ, bar_Q, out=is_above_DQ))
+        return at_N if D <= room or np.bincount(at_N % Q, minlength=Q).max() <= room else None
 
-    def _keep(self, at_N: np.ndarray, scores_QD: np.ndarray, start: int) -> None:
-        Q, D = scores_QD.shape
-        query_N = at_N // D
+    def _keep(self, at_N: np.ndarray, scores_DQ: np.ndarray, start: int) -> None:
+        Q = scores_DQ.shape[1]
+        at_N = at_N[np.argsort((at_N % Q).astype(np.uint16), kind="stable")]
+        place_N, query_N = np.divmod(at_N, Q)
         added_Q = np.bincount(query_N, minlength=Q)
         if (self.count_Q + added_Q).max() > self.keys_QW.shape[1]:
             self._narrow()
             if (self.count_Q + added_Q).max() > self.keys_QW.shape[1]:
                 self._settle()
         column_N = np.arange(len(at_N)) + np.repeat(self.count_Q - (np.cumsum(added_Q) - added_Q), added_Q)
-        self.keys_QW[query_N, column_N] = _keys(scores_QD.ravel()[at_N], at_N - query_N * D + start)
+        self.keys_QW[query_N, column_N] = _keys(scores_DQ.ravel()[at_N], place_N + start)
         self.count_Q += added_Q
 
     def _narrow(self) -> np.ndarray:
@@ -160,10 +180,10 @@ def _room(num_best: int) -> int:
     return 3 * num_best + 64
 
 
-def _best(scores_QD: np.ndarray, k: int) -> np.ndarray:
+def _best(scores_DQ: np.ndarray, k: int) -> np.ndarray:
     """The k-th best score of each query."""
-    D = scores_QD.shape[1]
-    return np.partition(scores_QD, D - k, axis=1)[:, D - k]
+    at = len(scores_DQ) - k
+    return np.partition(scores_DQ, at, axis=0)[at]
 
 
 def _float32_below(value_Q: np.ndarray) -> np.ndarray:

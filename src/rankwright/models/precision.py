@@ -143,20 +143,34 @@ def dequantize(levels_BE: np.ndarray, ranges_2E: np.ndarray, *, out_BE: np.ndarr
     Returns:
         (B, E).
 
-    Raises:
-        ConfigError: the embeddings are not int8 or uint8.
-
     >>> embeddings_BE = np.array([[-1.0, 0.5], [1.0, 0.0]], np.float32)
     >>> ranges_2E = np.stack([embeddings_BE.min(0), embeddings_BE.max(0)])
     >>> dequantize(quantize(embeddings_BE, "int8", ranges_2E=ranges_2E), ranges_2E).round(2)
     array([[-1. ,  0.5],
            [ 1. ,  0. ]], dtype=float32)
     """
-    if levels_BE.dtype not in (np.int8, np.uint8):
-        raise ConfigError(f"ranges are for int8 and uint8 embeddings, got {levels_BE.dtype}: leave them out.")
     out_BE = np.empty(levels_BE.shape, np.float32) if out_BE is None else out_BE
-    low_E, high_E = np.asarray(ranges_2E, dtype=out_BE.dtype)
-    step_E = (high_E - low_E) / 255
+    step_E, middle_E = steps(np.asarray(ranges_2E, dtype=out_BE.dtype), levels_BE.dtype)
     np.multiply(levels_BE, step_E, out=out_BE)
-    out_BE += low_E + step_E * (128.5 if levels_BE.dtype == np.int8 else 0.5)
+    out_BE += middle_E
     return out_BE
+
+
+def steps(ranges_2E: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """What turns levels into numbers: number = level * step + middle.
+
+    Args:
+        ranges_2E: smallest and largest value of each dimension.
+        dtype: of the levels.
+
+    Returns:
+        step_E, and middle_E, which is what level 0 stands for.
+
+    Raises:
+        ConfigError: the type is not int8 or uint8.
+    """
+    if dtype not in (np.int8, np.uint8):
+        raise ConfigError(f"ranges are for int8 and uint8 embeddings, got {dtype}: leave them out.")
+    low_E, high_E = ranges_2E
+    step_E = (high_E - low_E) / 255
+    return step_E, low_E + step_E * (128.5 if dtype == np.int8 else 0.5)

@@ -22,6 +22,9 @@ ROUNDING, ROUNDING_64 = 2.0**-24, 2.0**-53
 PRODUCTS = ("cosine", "dot")
 """Similarities that one matrix product computes."""
 
+TINY = float(np.finfo(np.float32).tiny)
+"""What is smaller, and not 0, may count as 0."""
+
 LARGEST = 1e37
 """Larger dot products may not fit into float32."""
 
@@ -46,6 +49,22 @@ class StoredDocuments:
         """C and E."""
         return self.stored_CE.shape
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the documents as they are stored."""
+        return self.stored_CE.dtype
+
+    def stored(self, places: slice | np.ndarray) -> np.ndarray:
+        """The documents at these places as they are stored.
+
+        Args:
+            places: where.
+
+        Returns:
+            (D, E), in memory of theirs where that is possible.
+        """
+        return self.stored_CE[places if self.order_C is None else self.order_C[places]]
+
     def read(self, places: slice | np.ndarray, out_DE: np.ndarray) -> np.ndarray:
         """The documents at these places.
 
@@ -56,7 +75,7 @@ class StoredDocuments:
         Returns:
             `out_DE`.
         """
-        stored_DE = self.stored_CE[places if self.order_C is None else self.order_C[places]]
+        stored_DE = self.stored(places)
         if self.ranges_2E is not None:
             return dequantize(stored_DE, self.ranges_2E, out_BE=out_DE)
         with np.errstate(over="ignore"):
@@ -75,45 +94,60 @@ class StoredDocuments:
         num = places.stop - places.start if isinstance(places, slice) else len(places)
         return self.read(places, np.empty((num, self.shape[1])))
 
-    def read_block(self, places: slice, out_DE: np.ndarray, *, is_unit: bool) -> float:
-        """The documents of a block in float32, to multiply with.
+    def size(self, norm_D: np.ndarray, places: slice, *, is_unit: bool) -> float:
+        """The size of the largest of a block, for `Scorer.error`.
 
         Args:
-            places: where.
-            out_DE: memory for them.
-            is_unit: whether to divide each by its length.
+            norm_D: their lengths, computed in float32.
+            places: where they are.
+            is_unit: whether their scores are divided by their lengths.
 
         Returns:
-            The size of the largest, for `Scorer.error`; infinite where float32 cannot hold it.
+            Infinite where float32 cannot hold it.
 
         Raises:
             ValueRangeError: a number of a document is not finite.
         """
-        self.read(places, out_DE)
-        with np.errstate(over="ignore", invalid="ignore"):
-            norm_D = np.sqrt(np.vecdot(out_DE, out_DE))
-            if not np.isfinite(norm_D).all():
-                indices = np.arange(places.start, places.stop) if self.order_C is None else self.order_C[places]
-                check_finite(self.read_exactly(places), "document", indices)
-                return np.inf
-            size_D = norm_D + self.rounded_away / roundings(out_DE.shape[1])
-            if is_unit:
-                norm_D = np.maximum(norm_D, SMALLEST_NORM)
-                out_DE /= norm_D[:, None]
-                size_D /= norm_D
+        if not np.isfinite(norm_D).all():
+            self.check_finite(places)
+            return np.inf
+        E = self.shape[1]
+        size_D = norm_D + (self.rounded_away / roundings(E) + np.sqrt(2 * E * TINY))  # squares may count as 0
+        if is_unit:
+            size_D /= np.maximum(norm_D, SMALLEST_NORM)
         return float(size_D.max(initial=0.0))
+
+    def check_finite(self, places: slice) -> None:
+        """Refuse documents with a number that is not finite.
+
+        Args:
+            places: where they are.
+        """
+        indices = np.arange(places.start, places.stop) if self.order_C is None else self.order_C[places]
+        check_finite(self.read_exactly(places), "document", indices)
 
 
 def roundings(size: int) -> float:
-    """How many roundings can add up in a dot product of vectors whose lengths were computed, too.
+    """The error of a cosine computed in float32, in units of `ROUNDING`.
+
+    The computed cosine is the sum of q_e d_e / |d|, each times factors between 1 - u and 1 + u, u = `ROUNDING`, or one
+    over such a factor: E for the products and the sum, in whatever order; E / 2 for the squares and their sum, below
+    the root; 1 each for q_e, d_e, |d| from rounded d_e, the root, `SMALLEST_NORM`, the reciprocal, the product with it,
+    and the exact score, which is rounded, too: n = 1.5 E + 8. n such factors are within 1 +- n u / (1 - n u); and the
+    sum of |q_e d_e| is at most |q| |d|. The 2 more are for float64, whose errors are 2^29 times smaller.
+    A dot product takes fewer.
 
     Args:
         size: E.
 
     Returns:
-        E in the sum, half of E in the sum of squares below the root, and a few for the rest.
+        n / (1 - n u); infinite where n u reaches 1.
+
+    Source:
+        Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1
     """
-    return 1.5 * size + 8
+    n = 1.5 * size + 10
+    return n / (1 - n * ROUNDING) if n * ROUNDING < 1 else float("inf")
 
 
 def check_finite(rows_BE: np.ndarray, what: str, indices: np.ndarray) -> None:
@@ -148,20 +182,17 @@ class Scorer:
         self.length_Q = np.linalg.norm(self.exact_QE, axis=1)
 
     def factors(self) -> np.ndarray:
-        """queries_QE in float32; products with the documents of `StoredDocuments.read_block` are fast scores."""
+        """queries_QE in float32; `Products` of them are fast scores."""
         return _float32(self.exact_QE)
 
     def error(self, size: float) -> np.ndarray | None:
         """How far fast scores may be from exact ones; those of a similarity that is no product are `dense` ones.
 
         Args:
-            size: of the documents, from `StoredDocuments.read_block`.
+            size: of the documents, from `StoredDocuments.size`; else the largest of their lengths.
 
         Returns:
             error_Q; None where there are no fast scores.
-
-        Source:
-            Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1
         """
         E = self.exact_QE.shape[1]
         if not self.length_Q.max(initial=0.0) * size < LARGEST:
@@ -169,8 +200,11 @@ class Scorer:
         if self.similarity not in PRODUCTS:
             # A distance is a root: of a square of 0, the error may be the root of the error.
             return 2 * (np.sqrt((E + 8) * ROUNDING_64) + np.sqrt(E) * ROUNDING) * (size + self.length_Q)
-        # Products below the smallest normal number may become 0.
-        return roundings(E) * ROUNDING * size * self.length_Q + E * float(np.finfo(np.float32).tiny)
+        # Factors, products and sums may be so small that they count as 0, before a short length divides them.
+        lost_Q = 2 * E * TINY * (1 + size + self.length_Q)
+        if self.similarity == "cosine":
+            lost_Q /= SMALLEST_NORM
+        return roundings(E) * ROUNDING * size * self.length_Q + lost_Q
 
     def dense(self, documents_DE: np.ndarray) -> np.ndarray:
         """Scores of all queries from float64, exact but for the last bits of matrix products.
@@ -179,12 +213,12 @@ class Scorer:
             documents_DE: float64.
 
         Returns:
-            scores_QD.
+            scores_DQ.
         """
-        scores_QD = SIMILARITIES["dot" if self.similarity in PRODUCTS else self.similarity](self.exact_QE, documents_DE)
+        scores_DQ = SIMILARITIES["dot" if self.similarity in PRODUCTS else self.similarity](documents_DE, self.exact_QE)
         if self.similarity == "cosine":
-            scores_QD /= _length(documents_DE)
-        return _float32(scores_QD)
+            scores_DQ /= _length(documents_DE)[:, None]
+        return _float32(scores_DQ)
 
     def exact(self, query_N: np.ndarray, documents_NE: np.ndarray) -> np.ndarray:
         """Exact scores of pairs, each computed by itself: they do not depend on what else is computed.

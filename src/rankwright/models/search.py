@@ -6,29 +6,33 @@ Dot products and cosines are first computed in float32, by one matrix product fo
 The bound tells which documents may be among the best, and which of those are in doubt; only these are scored again, in
 float64. So the order is that of float64, whatever multiplied the blocks and however they were cut.
 
+Threads share the queries; where there are few, the documents: half as many queries take more than half the time. A
+thread that is done with a block takes the next one and keeps its own candidates, so that none waits for another.
+
 Letters: B queries, C documents, E embedding, K best documents; Q queries and D documents of a block, N pairs.
 """
 
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from rankwright.errors import ShapeError, ValueRangeError
 from rankwright.models.candidates import Candidates, candidate_bytes
-from rankwright.models.products import SMALL_WORK, Products
+from rankwright.models.products import SMALL_WORK, Products, compile_products
 from rankwright.models.scoring import PRODUCTS, Scorer, StoredDocuments, check_finite
 from rankwright.models.similarity import check_similarity
 
 BLOCK_BYTES = 1 << 27
 """Working memory of a search beyond embeddings and results."""
 
-BLOCK_QUERIES, BLOCK_DOCUMENTS = 1024, 2048
-"""The scores of such a block are still in the cache when they are compared."""
+BLOCK_QUERIES, BLOCK_DOCUMENTS, BLOCK_SCORES = 1024, 4096, 1 << 20
+"""The scores of such a block are still in the cache when they are compared; smaller ones cost more than they save."""
+
+FEW_QUERIES = 256
+"""Where a thread would get fewer, the threads share the documents."""
 
 PIECE_DOCUMENTS = 256
 """Documents that are compared in float64 at a time."""
@@ -80,18 +84,25 @@ def search(
         raise ShapeError("there are no documents to search.")
     check_finite(queries_BE, "query", np.arange(len(queries_BE)))
     (B, E), C, threads = queries_BE.shape, len(documents_CE), num_threads()
-    K, is_large = min(top_k, C), 2 * B * C * E >= SMALL_WORK
-    # Half of the memory is for queries, in float64 and float32, and candidates; half is for documents and scores.
-    num_queries = max(1, block_bytes // (2 * (candidate_bytes(K) + 12 * max(1, E))))
-    D = min(C, BLOCK_DOCUMENTS, block_bytes // (16 * max(1, E)))
-    Q = min(num_queries, BLOCK_QUERIES, block_bytes // (32 * threads * max(1, D)))
+    K, is_many = min(top_k, C), B >= FEW_QUERIES * threads
+    documents, num_sharing = StoredDocuments(documents_CE, order_C, ranges_2E), 1 if is_many else threads
+    is_large = 2 * B * C * E >= SMALL_WORK and similarity in PRODUCTS
     scores_BK, places_BK = np.empty((B, K), np.float32), np.empty((B, K), np.int64)
     with ThreadPoolExecutor(threads) as pool:
-        documents = StoredDocuments(documents_CE, order_C, ranges_2E)
-        blocks = _Blocks(documents, (max(1, Q), max(1, D)), pool, partial(Products, threads if is_large else None))
-        for first in range(0, B, num_queries):
-            rows = slice(first, first + num_queries)
-            scores_BK[rows], places_BK[rows] = blocks.best(queries_BE[rows], similarity, K)
+        each, within = (pool.map, map) if is_many else (map, pool.map)
+
+        def find(rows: slice) -> None:
+            share = _Share(Scorer(queries_BE[rows], similarity), documents, block_bytes // threads)
+            if is_large:
+                share.compile(num_sharing)
+            first, *others = within(partial(share.compare, K), range(num_sharing))
+            for other in others:
+                first.merge(other)
+            scores_BK[rows], places_BK[rows] = first.best()
+
+        # Half of the memory is for queries, in float64 and twice in float32, and candidates.
+        num_queries = min(BLOCK_QUERIES, block_bytes // (2 * threads * (candidate_bytes(K) + 16 * max(1, E))))
+        list(each(find, _parts(B, max(1, num_queries), threads if is_many else 1)))
     return scores_BK, places_BK if order_C is None else order_C[places_BK]
 
 
@@ -100,72 +111,62 @@ def num_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass
 class _Share:
-    """Queries that one thread compares at a time."""
+    """Some queries, to be compared with all documents.
 
-    scorer: Scorer
-    factors_QE: np.ndarray
-    candidates: Candidates
+    Args:
+        scorer: of the queries.
+        documents: all.
+        thread_bytes: memory of a thread; half of it is for a block.
+    """
 
+    def __init__(self, scorer: Scorer, documents: StoredDocuments, thread_bytes: int) -> None:
+        self.scorer, self.documents, self.factors_QE = scorer, documents, scorer.factors()
+        self.is_product, self.is_unit = scorer.similarity in PRODUCTS, scorer.similarity == "cosine"
+        self.compiled, self.lock = None, threading.Lock()
+        (Q, E), C = self.factors_QE.shape, documents.shape[0]
+        # Three eighths for documents, as they are stored and in float32, and one for scores.
+        most = min(3 * thread_bytes // (64 * max(1, E)), thread_bytes // (80 * Q))
+        self.D = max(1, min(-(-C // num_threads()), BLOCK_DOCUMENTS, BLOCK_SCORES // Q, most))
+        self.starts = iter(range(0, C, self.D))
 
-class _Blocks:
-    """The comparison block by block, with the memory that it works in: fresh arrays would cost a fifth more time."""
+    def compile(self, num_threads: int) -> None:
+        """Let OpenVINO multiply, for so many threads."""
+        self.compiled = compile_products(self.factors_QE, self.documents, is_unit=self.is_unit, num_threads=num_threads)
 
-    def __init__(
-        self,
-        documents: StoredDocuments,
-        shape: tuple[int, int],
-        pool: ThreadPoolExecutor,
-        new_products: Callable[[], Products],
-    ) -> None:
-        self.documents, self.pool, self.new_products = documents, pool, new_products
-        self.Q, self.D = shape
-        self.block_DE = np.empty((self.D, documents.shape[1]), np.float32)
-        self.own = threading.local()
+    def compare(self, num_best: int, _: int) -> Candidates:
+        """Compare in one thread, block after block, until none is left; gives the best of its blocks."""
+        Q = len(self.factors_QE)
+        candidates = Candidates(Q, num_best, partial(_exact_scores, self.scorer, self.documents))
+        products = Products(self.factors_QE, self.documents, self.D, is_unit=self.is_unit, compiled=self.compiled)
+        is_above = np.empty(self.D * Q, bool)
+        while (start := self._next()) is not None:
+            places = slice(start, min(start + self.D, self.documents.shape[0]))
+            if not (self.is_product and self._add_fast(places, products, candidates, is_above)):
+                self._add_dense(places, candidates, is_above)
+        return candidates
 
-    def best(self, queries_BE: np.ndarray, similarity: str, num_best: int) -> tuple[np.ndarray, np.ndarray]:
-        """scores_BK and places_BK of the best documents."""
-        shares = []
-        for rows in _parts(len(queries_BE), self.Q):
-            scorer = Scorer(queries_BE[rows], similarity)
-            candidates = Candidates(len(scorer.exact_QE), num_best, partial(_exact_scores, scorer, self.documents))
-            shares.append(_Share(scorer, scorer.factors(), candidates))
-        C = self.documents.shape[0]
-        for start in range(0, C, self.D):
-            places = slice(start, min(start + self.D, C))
-            size = self._read(places, is_unit=similarity == "cosine")
-            list(self.pool.map(partial(self._compare, places, size), shares))
-        found = self.pool.map(Candidates.best, [share.candidates for share in shares])
-        scores_BK, places_BK = (np.concatenate(part) for part in zip(*found, strict=True))
-        return scores_BK, places_BK
+    def _next(self) -> int | None:
+        with self.lock:
+            return next(self.starts, None)
 
-    def _read(self, places: slice, *, is_unit: bool) -> float:
-        """Put the documents into `block_DE`; gives the largest size."""
+    def _add_fast(self, places: slice, products: Products, candidates: Candidates, is_above: np.ndarray) -> bool:
+        """Whether fast scores, with their error, were enough."""
+        scores_DQ, norm_D = products.multiply(places)
+        error_Q = self.scorer.error(self.documents.size(norm_D, places, is_unit=self.is_unit))
+        is_above_DQ = is_above[: scores_DQ.size].reshape(scores_DQ.shape)
+        return error_Q is not None and candidates.add(scores_DQ, error_Q, is_above_DQ, start=places.start)
 
-        def read(part: slice) -> float:
-            own = slice(places.start + part.start, places.start + part.stop)
-            return self.documents.read_block(own, self.block_DE[part], is_unit=is_unit)
-
-        return max(self.pool.map(read, _parts(places.stop - places.start, self.D)))
-
-    def _compare(self, places: slice, size: float, share: _Share) -> None:
-        """Compare the block that was read with the queries of the share."""
-        if not hasattr(self.own, "products"):
-            self.own.products, self.own.is_above = self.new_products(), np.empty(self.Q * self.D, bool)
-        error_Q, (Q, D) = share.scorer.error(size), (len(share.factors_QE), places.stop - places.start)
-        is_product = share.scorer.similarity in PRODUCTS
-        if is_product and error_Q is not None:
-            scores_QD = self.own.products.multiply(share.factors_QE, self.block_DE[:D])
-            is_above_QD = self.own.is_above[: Q * D].reshape(Q, D)
-            if share.candidates.add(scores_QD, error_Q, is_above_QD, start=places.start):
-                return
+    def _add_dense(self, places: slice, candidates: Candidates, is_above: np.ndarray) -> None:
         for start in range(places.start, places.stop, PIECE_DOCUMENTS):
             piece = slice(start, min(start + PIECE_DOCUMENTS, places.stop))
-            scores_QD = share.scorer.dense(self.documents.read_exactly(piece))
-            is_above_QD = self.own.is_above[: scores_QD.size].reshape(scores_QD.shape)
-            if is_product or error_Q is None or not share.candidates.add(scores_QD, error_Q, is_above_QD, start=start):
-                share.candidates.add_exact(scores_QD, is_above_QD, start=start)
+            documents_DE = self.documents.read_exactly(piece)
+            size = self.documents.size(np.linalg.norm(documents_DE, axis=1), piece, is_unit=False)
+            error_Q = None if self.is_product else self.scorer.error(size)
+            scores_DQ = self.scorer.dense(documents_DE)
+            is_above_DQ = is_above[: scores_DQ.size].reshape(scores_DQ.shape)
+            if error_Q is None or not candidates.add(scores_DQ, error_Q, is_above_DQ, start=start):
+                candidates.add_exact(scores_DQ, is_above_DQ, start=start)
 
 
 def _exact_scores(scorer: Scorer, documents: StoredDocuments, query_N: np.ndarray, place_N: np.ndarray) -> np.ndarray:
@@ -178,8 +179,7 @@ def _exact_scores(scorer: Scorer, documents: StoredDocuments, query_N: np.ndarra
     return scores_N
 
 
-def _parts(num: int, most: int) -> list[slice]:
+def _parts(num: int, most: int, threads: int) -> list[slice]:
     """Equal parts of at most so many, as many for each thread."""
-    threads = num_threads()
-    step = max(1, -(-num // (threads * -(-num // (threads * most)))))
+    step = -(-num // (threads * max(1, -(-num // (threads * most))))) or 1
     return [slice(start, min(start + step, num)) for start in range(0, num, step)]

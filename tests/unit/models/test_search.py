@@ -2,6 +2,7 @@
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rankwright.errors import ConfigError, ShapeError, ValueRangeError
 from rankwright.evaluation import search
 from rankwright.models import search as search_module
 from rankwright.models.precision import dequantize, quantize
-from rankwright.models.products import Products
+from rankwright.models.products import Products, compile_products
 from rankwright.models.scoring import Scorer, StoredDocuments
 from rankwright.models.similarity import SIMILARITIES
 
@@ -34,7 +35,8 @@ def assert_best(found: tuple[np.ndarray, np.ndarray], expected: np.ndarray, top_
     scores, indices = found
     order = np.argsort(-expected, axis=1, kind="stable")[:, :top_k]
     np.testing.assert_array_equal(indices, order)
-    np.testing.assert_allclose(scores, np.take_along_axis(expected, order, axis=1), rtol=1e-5, atol=1e-6)
+    atol = 1e-6 * max(1.0, float(np.abs(expected).max()))  # of a sum that cancels, the terms say how far it is off
+    np.testing.assert_allclose(scores, np.take_along_axis(expected, order, axis=1), rtol=1e-5, atol=atol)
 
 
 def integers(num: int, size: int, *, seed: int) -> np.ndarray:
@@ -146,10 +148,14 @@ def test_stored_numbers_are_compared_exactly_in_every_type(dtype: type, similari
 
 @pytest.mark.parametrize("precision", ["int8", "uint8"])
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-def test_levels_stand_for_the_numbers_that_their_ranges_say(precision: str, similarity: str) -> None:
+@pytest.mark.parametrize("small_work", [0, 2e10])
+def test_levels_stand_for_the_numbers_that_their_ranges_say(
+    precision: str, similarity: str, small_work: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "SMALL_WORK", small_work)
     random = np.random.default_rng(0)
     queries, documents = random.normal(size=(6, 24)), (random.normal(size=(600, 24)) + 3).astype(np.float32)
-    ranges = np.stack([documents.min(0), documents.max(0)])
+    ranges = np.stack([documents.min(0), documents.max(0)]).astype(np.float64)
     levels = quantize(documents, precision, ranges_2E=ranges)
     found = search(queries, levels, top_k=20, similarity=similarity, ranges_2E=ranges, block_bytes=50_000)
     values = dequantize(levels, ranges, out_BE=np.empty(levels.shape))
@@ -170,18 +176,25 @@ def test_fast_scores_are_within_their_error(similarity: str, storage: object) ->
     else:
         stored = documents.clip(-128, 127).astype(storage)  # type: ignore[call-overload]
     found = StoredDocuments(stored, None, ranges)
-    scorer, block = Scorer(queries, similarity), np.empty((64, 384), np.float32)
-    error = scorer.error(found.read_block(slice(0, 64), block, is_unit=similarity == "cosine"))
-    exact = scorer.dense(found.read_exactly(slice(0, 64)))
+    scorer, places, is_unit = Scorer(queries, similarity), slice(0, 64), similarity == "cosine"
+    exact = scorer.dense(found.read_exactly(places))
+    error = scorer.error(float(np.linalg.norm(found.read_exactly(places), axis=1).max()))
     if similarity in ("cosine", "dot"):
-        for products in (Products(None), Products(2)):
-            far = np.abs(products.multiply(scorer.factors(), block).astype(np.float64) - exact).max(axis=1)
+        for compiled in (None, compile_products(scorer.factors(), found, is_unit=is_unit, num_threads=1)):
+            products = Products(scorer.factors(), found, 64, is_unit=is_unit, compiled=compiled)
+            scores, norms = products.multiply(places)
+            error = scorer.error(found.size(norms, places, is_unit=is_unit))
+            far = np.abs(scores.astype(np.float64) - exact).max(axis=0)
             assert error is not None and 0 < far.max() and (far <= error).all()
-    pairs = scorer.exact(np.repeat(np.arange(16), 64), found.read_exactly(np.tile(np.arange(64), 16)))
-    assert error is not None and (np.abs(pairs.reshape(16, 64).astype(np.float64) - exact).max(axis=1) <= error).all()
+    pairs = scorer.exact(np.tile(np.arange(16), 64), found.read_exactly(np.repeat(np.arange(64), 16)))
+    assert error is not None and (np.abs(pairs.reshape(64, 16).astype(np.float64) - exact).max(axis=0) <= error).all()
 
 
-def test_a_memory_mapped_file_is_searched_where_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small_work", [0, 2e10])
+def test_a_memory_mapped_file_is_searched_where_it_is(
+    small_work: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "SMALL_WORK", small_work)
     documents = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float16)
     np.save(tmp_path / "documents.npy", documents)
     mapped = np.load(tmp_path / "documents.npy", mmap_mode="r")
@@ -203,14 +216,59 @@ def test_threads_and_who_multiplies_do_not_change_the_order(
 
 
 def test_much_work_is_given_to_openvino_and_little_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[int | None] = []
-    monkeypatch.setattr(search_module, "Products", lambda threads: given.append(threads) or Products(threads))
-    monkeypatch.setattr(search_module, "num_threads", lambda: 1)
+    given: list[int] = []
+
+    def compile_and_note(*args: Any, num_threads: int, is_unit: bool) -> object:
+        given.append(num_threads)
+        return compile_products(*args, num_threads=num_threads, is_unit=is_unit)
+
+    monkeypatch.setattr(search_module, "compile_products", compile_and_note)
+    monkeypatch.setattr(search_module, "num_threads", lambda: 2)
     ones = np.ones((30, 4), np.float32)
     search(ones, ones, top_k=2)
+    assert given == []
     monkeypatch.setattr(search_module, "SMALL_WORK", 2 * 30 * 30 * 4)
     search(ones, ones, top_k=2)
-    assert given == [None, 1]
+    assert given == [2], "few queries: two threads share the documents"
+    monkeypatch.setattr(search_module, "FEW_QUERIES", 15)
+    search(ones, ones, top_k=2)
+    assert given == [2, 1, 1], "each thread has its own queries"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+@pytest.mark.parametrize("few_queries", [1, 256])
+@pytest.mark.parametrize("seed", range(3))
+def test_openvino_finds_the_order_of_float64_at_every_length(
+    dtype: type, similarity: str, few_queries: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "SMALL_WORK", 0)
+    monkeypatch.setattr(search_module, "FEW_QUERIES", few_queries)
+    random = np.random.default_rng(seed)
+    largest = 2 if dtype is np.float16 else 17
+    lengths = 10.0 ** random.uniform(-largest, largest, size=(2000, 1))
+    documents = (crowded(2000, 48, seed=seed) * lengths).astype(dtype)
+    documents[::50] = 0
+    queries = random.normal(size=(20, 48)) * 10.0 ** random.uniform(-9, 9, size=(20, 1))
+    found = search(queries, documents, top_k=30, similarity=similarity)
+    expected = all_scores(queries, documents, similarity)
+    order = np.argsort(-expected, axis=1, kind="stable")[:, :30]
+    assert np.array_equal(found[1], order)
+    np.testing.assert_allclose(found[0], np.take_along_axis(expected, order, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("small_work", [0, 2e10])
+@pytest.mark.parametrize("length", [1e-44, 1e-37, 1e-25, 1e-19, 1e-12, 1e-11])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_the_bound_holds_where_products_or_squares_are_too_small_for_float32(
+    small_work: float, length: float, similarity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "SMALL_WORK", small_work)
+    documents, queries = crowded(1000, 24, seed=0), np.random.default_rng(1).normal(size=(9, 24))
+    documents *= length / np.linalg.norm(documents, axis=1, keepdims=True)
+    _, indices = search(queries, documents, top_k=20, similarity=similarity)
+    expected = all_scores(queries, documents, similarity)
+    assert np.array_equal(indices, np.argsort(-expected, axis=1, kind="stable")[:, :20])
 
 
 def test_zero_vector_has_cosine_zero() -> None:
@@ -256,7 +314,7 @@ def test_memory_stays_within_its_bound_where_all_documents_are_the_same() -> Non
     assert peak < 3 << 20, "all scores at once would take 32 MB"
 
 
-def test_wrong_arguments_of_a_search_are_refused() -> None:
+def test_wrong_arguments_of_a_search_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ones = np.ones((2, 3))
     with pytest.raises(ConfigError, match="similarity='cos': expected one of cosine, dot, euclidean, manhattan"):
         search(ones, ones, top_k=1, similarity="cos")
@@ -268,13 +326,19 @@ def test_wrong_arguments_of_a_search_are_refused() -> None:
         search(ones, np.ones((0, 3)), top_k=1)
     with pytest.raises(ValueRangeError, match="embedding of query 0 is not finite"):
         search(ones * np.inf, ones, top_k=1)
-    with pytest.raises(ConfigError, match="ranges are for int8 and uint8 embeddings, got float64: leave them out"):
-        search(ones, ones, top_k=1, ranges_2E=ones)
+    for small_work in (2e10, 0):
+        monkeypatch.setattr(search_module, "SMALL_WORK", small_work)
+        with pytest.raises(ConfigError, match="ranges are for int8 and uint8 embeddings, got float64: leave them out"):
+            search(ones, ones, top_k=1, ranges_2E=ones)
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_document_that_is_not_finite_is_refused_by_its_index(similarity: str, value: float) -> None:
+@pytest.mark.parametrize("small_work", [0, 2e10])
+def test_a_document_that_is_not_finite_is_refused_by_its_index(
+    similarity: str, value: float, small_work: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "SMALL_WORK", small_work)
     documents = np.ones((9, 3), np.float32)
     documents[4, 1] = value
     with pytest.raises(ValueRangeError, match="embedding of document 4 is not finite"):
