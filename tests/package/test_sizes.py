@@ -28,7 +28,8 @@ FREE_PARAMETERS = {
     "CrossEncoder": ("__init__", "predict", "rank"),
     "Model": ("push_to_hub",),
 }
-"""What users of sentence-transformers call, with the parameters they know; the flags of a command are free too."""
+"""What users of sentence-transformers call, with the parameters they know; the flags of a command and the pointers of a
+kernel, which take no objects, are free too."""
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
@@ -44,7 +45,7 @@ class Function:
     parameters: int
     nesting: int
     takes_kwargs: bool
-    is_command: bool
+    is_flat: bool
 
 
 def functions(tree: ast.Module) -> Iterator[Function]:
@@ -61,7 +62,7 @@ def functions(tree: ast.Module) -> Iterator[Function]:
                 parameters=len(arguments) - is_method,
                 nesting=nesting(node.body),
                 takes_kwargs=node.args.kwarg is not None,
-                is_command="command" in decorators(node),
+                is_flat="command" in decorators(node) or "jit" in decorators(node),
             )
 
 
@@ -121,7 +122,7 @@ def function_faults(path: str, function: Function) -> Iterator[str]:
     max_lines = MAX_LOOP_LINES if path.endswith("training/loop.py") else MAX_FUNCTION_LINES
     if function.lines > max_lines:
         yield f"{function.lines} lines, at most {max_lines}"
-    is_free = function.is_command or function.name in FREE_PARAMETERS.get(function.owner, ())
+    is_free = function.is_flat or function.name in FREE_PARAMETERS.get(function.owner, ())
     if function.parameters > MAX_PARAMETERS and not is_free:
         yield f"{function.parameters} parameters, at most {MAX_PARAMETERS}: then a config object"
     if function.nesting > MAX_NESTING:

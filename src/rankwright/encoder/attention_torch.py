@@ -6,6 +6,7 @@ Letters: T packed tokens, G texts of a group, H heads, L length of a group, D fe
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,42 +16,93 @@ from torch.nn import functional as F
 
 from rankwright.encoder.inputs_torch import PackedInputs
 
-Dropout = Callable[[Tensor, float], Tensor]
 
+@dataclass(frozen=True)
+class Attention:
+    """Softmax attention inside each text of a batch.
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    inputs: PackedInputs,
-    *,
-    heads: int,
-    window: int,
-    bias: Tensor | None,
-    rate: float,
-    dropout: Dropout,
-) -> Tensor:
-    """Softmax attention inside each text.
-
-    Args:
-        q: queries of all tokens, or of each text's first one.
-        k: keys of all tokens.
-        v: values of all tokens.
+    Attributes:
         inputs: the batch.
         heads: how many parts the features have.
         window: tokens that a query sees on each side; 0: all.
         bias: what is added to the scores by head, query and key; None: nothing.
         rate: of the dropout of attention weights.
-        dropout: thins a tensor in training, else gives it back.
-
-    Returns:
-        A row for each query.
+        dropout: thins a tensor at a rate in training, else gives it back.
     """
-    first_only = len(q) == inputs.num_texts and len(q) != len(k)
-    has_bias, has_window = bias is not None, first_only and window > 0
-    if not has_bias and not has_window and takes_packed(q.device, q.dtype, q.shape[-1] // heads):
-        return _packed(q, k, v, inputs, heads, window, rate, first_only)
-    return _grouped(q, k, v, inputs, heads, window, bias, rate, dropout, first_only)
+
+    inputs: PackedInputs
+    heads: int
+    window: int
+    bias: Tensor | None
+    rate: float
+    dropout: Callable[[Tensor, float], Tensor]
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """A row for each query.
+
+        Args:
+            q: queries of all tokens, or of each text's first one.
+            k: keys of all tokens.
+            v: values of all tokens.
+
+        Returns:
+            A tensor like q.
+        """
+        first_only = len(q) == self.inputs.num_texts and len(q) != len(k)
+        is_plain = self.bias is None and not (first_only and self.window)
+        if is_plain and takes_packed(q.device, q.dtype, q.shape[-1] // self.heads):
+            return self._packed(q, k, v, first_only=first_only)
+        return self._grouped(q, k, v, first_only=first_only)
+
+    def _packed(self, q: Tensor, k: Tensor, v: Tensor, *, first_only: bool) -> Tensor:
+        """The kernel under `torch.nn.attention.varlen_attn`, which leaves out the dropout that this one has."""
+        starts_B1, longest = self.inputs.starts_B1, self.inputs.longest
+        queries_B1 = torch.arange(len(starts_B1), dtype=torch.int32, device=q.device) if first_only else starts_B1
+        out_THD = torch.ops.aten._flash_attention_forward(
+            *(x.unflatten(-1, (self.heads, -1)) for x in (q, k, v)),
+            queries_B1,
+            starts_B1,
+            1 if first_only else longest,
+            longest,
+            0.0 if self.inputs.dropout_seed is None else self.rate,
+            is_causal=False,
+            return_debug_mask=False,
+            window_size_left=self.window or -1,
+            window_size_right=self.window or -1,
+        )[0]
+        return out_THD.flatten(-2)
+
+    def _grouped(self, q: Tensor, k: Tensor, v: Tensor, *, first_only: bool) -> Tensor:
+        inputs, groups = self.inputs, self.inputs.groups
+        sizes = [texts * length for texts, length in groups.shapes]
+        keys = k.index_select(0, inputs.gather_P).split(sizes)
+        values = v.index_select(0, inputs.gather_P).split(sizes)
+        if first_only:
+            order = torch.from_numpy(np.concatenate(groups.texts)).to(q.device)
+            queries = q.index_select(0, order).split([texts for texts, _ in groups.shapes])
+        else:
+            queries = q.index_select(0, inputs.gather_P).split(sizes)
+        outputs = []
+        for i, (texts, length) in enumerate(groups.shapes):
+            q_GHLD, k_GHLD, v_GHLD = (
+                x.view(texts, -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+                for x in (queries[i], keys[i], values[i])
+            )
+            mask = _mask(groups.lengths[i], length, q_GHLD, self.window, self.bias)
+            if inputs.dropout_seed is None and not torch.is_grad_enabled():
+                out_GHLD = F.scaled_dot_product_attention(q_GHLD, k_GHLD, v_GHLD, attn_mask=mask)
+            else:
+                out_GHLD = self._explicit(q_GHLD, k_GHLD, v_GHLD, mask)
+            outputs.append(out_GHLD.transpose(1, 2).reshape(-1, q.shape[-1]))
+        joined = torch.cat(outputs)
+        return joined.index_select(0, order.argsort() if first_only else inputs.scatter_T)
+
+    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """For training: the backward pass of flash attention is slower on a CPU, and has no seeded dropout there."""
+        scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+        if mask is not None:
+            scores = scores + mask
+        return torch.matmul(self.dropout(scores.softmax(-1).to(v.dtype), self.rate), v)
 
 
 @lru_cache(maxsize=64)
@@ -73,71 +125,6 @@ def takes_packed(device: torch.device, dtype: torch.dtype, head_size: int) -> bo
         and torch.backends.cuda.is_flash_attention_available()
         and torch.cuda.get_device_capability(device) >= (8, 0)
     )
-
-
-def _packed(
-    q: Tensor, k: Tensor, v: Tensor, inputs: PackedInputs, heads: int, window: int, rate: float, first_only: bool
-) -> Tensor:
-    """The kernel under `torch.nn.attention.varlen_attn`, which leaves out the dropout that this one has."""
-    starts_B1, longest = inputs.starts_B1, inputs.longest
-    queries_B1 = torch.arange(len(starts_B1), dtype=torch.int32, device=q.device) if first_only else starts_B1
-    out_THD = torch.ops.aten._flash_attention_forward(
-        *(x.unflatten(-1, (heads, -1)) for x in (q, k, v)),
-        queries_B1,
-        starts_B1,
-        1 if first_only else longest,
-        longest,
-        0.0 if inputs.dropout_seed is None else rate,
-        is_causal=False,
-        return_debug_mask=False,
-        window_size_left=window or -1,
-        window_size_right=window or -1,
-    )[0]
-    return out_THD.flatten(-2)
-
-
-def _grouped(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    inputs: PackedInputs,
-    heads: int,
-    window: int,
-    bias: Tensor | None,
-    rate: float,
-    dropout: Dropout,
-    first_only: bool,
-) -> Tensor:
-    groups = inputs.groups
-    sizes = [texts * length for texts, length in groups.shapes]
-    keys = k.index_select(0, inputs.gather_P).split(sizes)
-    values = v.index_select(0, inputs.gather_P).split(sizes)
-    if first_only:
-        order = torch.from_numpy(np.concatenate(groups.texts)).to(q.device)
-        queries = q.index_select(0, order).split([texts for texts, _ in groups.shapes])
-    else:
-        queries = q.index_select(0, inputs.gather_P).split(sizes)
-    outputs = []
-    for i, (texts, length) in enumerate(groups.shapes):
-        q_GHLD, k_GHLD, v_GHLD = (
-            x.view(texts, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (queries[i], keys[i], values[i])
-        )
-        mask = _mask(groups.lengths[i], length, q_GHLD, window, bias)
-        if inputs.dropout_seed is None and not torch.is_grad_enabled():
-            out_GHLD = F.scaled_dot_product_attention(q_GHLD, k_GHLD, v_GHLD, attn_mask=mask)
-        else:
-            out_GHLD = _explicit(q_GHLD, k_GHLD, v_GHLD, mask, lambda weights: dropout(weights, rate))
-        outputs.append(out_GHLD.transpose(1, 2).reshape(-1, q.shape[-1]))
-    joined = torch.cat(outputs)
-    return joined.index_select(0, order.argsort() if first_only else inputs.scatter_T)
-
-
-def _explicit(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, thin: Callable[[Tensor], Tensor]) -> Tensor:
-    """For training: the backward pass of flash attention is slower on a CPU, and has no seeded dropout there."""
-    scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
-    if mask is not None:
-        scores = scores + mask
-    return torch.matmul(thin(scores.softmax(-1).to(v.dtype)), v)
 
 
 def _mask(lengths_G: np.ndarray, length: int, q: Tensor, window: int, bias: Tensor | None) -> Tensor | None:

@@ -20,7 +20,7 @@ from torch.random import fork_rng
 
 from rankwright.encoder import architecture
 from rankwright.encoder.activations_torch import activation_function
-from rankwright.encoder.attention_torch import attend
+from rankwright.encoder.attention_torch import Attention
 from rankwright.encoder.dropout import cheap_dropout
 from rankwright.encoder.families import FAMILIES
 from rankwright.encoder.foreign import build_foreign, recompute_layers, run_foreign
@@ -192,7 +192,8 @@ class TorchOps:
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, *, heads: int, window: int, bias: Tensor | None, dropout: float
     ) -> Tensor:
-        return attend(q, k, v, self.inputs, heads=heads, window=window, bias=bias, rate=dropout, dropout=self.dropout)
+        attend = Attention(self.inputs, heads=heads, window=window, bias=bias, rate=dropout, dropout=self.dropout)
+        return attend(q, k, v)
 
     def layer(self, index: int, x: Tensor, bias: Tensor | None, *, first_only: bool) -> Tensor:
         path = FAMILIES[self.root.spec.architecture.family].names["layer"].format(i=index)
