@@ -182,6 +182,11 @@ class TrainingConfig(BaseModel):
     gradient_checkpointing: bool = Field(
         default=False, description="Recompute layers in the backward pass to save memory."
     )
+    mini_batch_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens that are encoded at a time, while the loss sees the whole batch (GradCache); none: all.",
+    )
 
     @model_validator(mode="after")
     def _settings_act(self) -> Self:

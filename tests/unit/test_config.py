@@ -234,7 +234,7 @@ def test_training_keys_and_defaults_are_those_of_training_arguments() -> None:
         for f in fields(TrainingArguments)
     }
     # transformers 5 folds warmup_ratio into warmup_steps and says None for no checkpointing; the rest is ours.
-    own = {"warmup_ratio", "gradient_checkpointing", "dtype", "device", "batch_sampler"}
+    own = {"warmup_ratio", "gradient_checkpointing", "dtype", "device", "batch_sampler", "mini_batch_tokens"}
     for key, field in TrainingConfig.model_fields.items():
         if key not in own:
             assert field.default == theirs[key], key

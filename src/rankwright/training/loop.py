@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from rankwright.training.batches import prefetch
 from rankwright.training.checkpoints import MetricsFile, TrainingState
 from rankwright.training.devices import autocast, release_memory, stop_signals, training_dtype
 from rankwright.training.optimizer import make_adamw
+from rankwright.training.parts import backward_in_parts
 from rankwright.training.plan import BatchPlan, MicroBatch, dropout_seed
 from rankwright.training.schedule import learning_rate_factor, warmup_of
 
@@ -116,6 +118,11 @@ def run_training(  # noqa: C901  (a recipe is better whole)
         with autocast(dtype, device):
             return cast(Tensor, model(tokens, seed))
 
+    def backward(outputs: Tensor, targets: Any, share: float) -> Tensor:
+        loss = job.loss(outputs.float(), targets.to(device) if isinstance(targets, Tensor) else targets) * share
+        accelerator.backward(loss * num_processes)
+        return loss.detach()
+
     def write(facts: Mapping[str, object]) -> None:
         if metrics:
             time_s = state.training_time_s + state.evaluation_time_s
@@ -141,11 +148,14 @@ def run_training(  # noqa: C901  (a recipe is better whole)
             sums = torch.zeros(2, device=device, dtype=torch.float64)  # of loss and tokens, over all processes
             for i, (micro_batch, tokens, targets) in enumerate(passes, start=1):
                 with accelerator.no_sync(model) if i < len(passes) else nullcontext():
-                    outputs = forward(tokens, dropout_seed(settings.seed, step, micro_batch.number))
-                    targets = targets.to(device) if isinstance(targets, Tensor) else targets
-                    loss = job.loss(outputs.float(), targets) * micro_batch.share
-                    accelerator.backward(loss * num_processes)
-                sums[0] += loss.detach()
+                    sums[0] += backward_in_parts(
+                        forward,
+                        partial(backward, targets=targets, share=micro_batch.share),
+                        tokens,
+                        dropout_seed(settings.seed, step, micro_batch.number),
+                        part_tokens=settings.mini_batch_tokens,
+                        hold=partial(accelerator.no_sync, model),
+                    )
                 sums[1] += tokens.num_tokens if micro_batch.share else 0
             grad_norm = float(accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm or math.inf))
             loss_value, num_tokens = accelerator.reduce(sums).tolist()
