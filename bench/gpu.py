@@ -243,15 +243,9 @@ CONTESTANTS: dict[str, Callable[[Any, Inputs], None]] = {}
 """Filled by the rows below."""
 
 
-def _entry(name: str, side: str, contestant: Callable[..., None], **how: Any) -> Entry:
+def _entry(name: str, side: str, contestant: Callable[..., None], *, trains: bool = False, **how: Any) -> Entry:
     what = f"{contestant.__name__} {' '.join(f'{key}={value}' for key, value in how.items() if not callable(value))}"
-    CONTESTANTS[what] = partial(contestant, **how)
-    return Entry(name, side, what, needs=CUDA)
-
-
-def _training_entry(name: str, side: str, contestant: Callable[..., None], **how: Any) -> Entry:
-    what = f"{contestant.__name__} {' '.join(f'{key}={value}' for key, value in how.items())}"
-    CONTESTANTS[what] = partial(in_steps, contestant, **how)
+    CONTESTANTS[what] = partial(in_steps, contestant, **how) if trains else partial(contestant, **how)
     return Entry(name, side, what, needs=CUDA)
 
 
@@ -311,10 +305,10 @@ def training_row(name: str, work: str, peer: Callable[..., None], ours: Callable
         work=work,
         unit="pairs/s",
         entries=(
-            _training_entry(AS_IT_COMES, "peer", peer, **how),
-            _training_entry("bf16=True", "peer", peer, bf16=True, **how),
-            _training_entry("bf16=True, 4 workers", "peer", peer, bf16=True, workers=4, **how),
-            _training_entry("rankwright", "ours", ours, **how),
+            _entry(AS_IT_COMES, "peer", peer, trains=True, **how),
+            _entry("bf16=True", "peer", peer, trains=True, bf16=True, **how),
+            _entry("bf16=True, 4 workers", "peer", peer, trains=True, bf16=True, workers=4, **how),
+            _entry("rankwright", "ours", ours, trains=True, **how),
             *limits,
         ),
         measure=in_threads,

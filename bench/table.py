@@ -151,9 +151,11 @@ def quality_table(found: Sequence[dict[str, Any]]) -> str:
         ]
         for data in found
     ]
-    return (
-        f"### {found[0]['measure']} of MiniLM-L6 by compute type\n\n{table(['', *types], lines)}\n\n"
-        "In parentheses the difference to float32 on the same device, with the same weights rounded to float16."
+    return f"### {found[0]['measure']} of MiniLM-L6 by compute type\n\n{table(['', *types], lines)}\n\n" + " ".join(
+        [
+            "In parentheses the difference to float32 on the same device.",
+            *sorted({data["note"] for data in found if "note" in data}),
+        ]
     )
 
 
