@@ -9,8 +9,8 @@ import numpy as np
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-_CHUNK = 1 << 21
-"""Counts held at a time: 16 MB."""
+_COUNTS, _SIGNS = 1 << 16, 1 << 21
+"""Counts held at a time, half a megabyte, which stay in the cache; and signs, 16 MB, which decide what is drawn."""
 
 
 def resample_counts(num: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
@@ -25,7 +25,7 @@ def resample_counts(num: int, *, resamples: int = RESAMPLES, seed: int = 0) -> I
         counts_RN of a part of the resamples: how often each is drawn, as floats.
     """
     random = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // num)
+    rows = max(1, _COUNTS // num)
     for start in range(0, resamples, rows):
         R = min(rows, resamples - start)
         draws_RN = random.integers(num, size=(R, num)) + np.arange(R)[:, None] * num
@@ -67,7 +67,7 @@ def flip_p_value(difference_N: np.ndarray, *, flips: int = 10_000, seed: int = 0
     num = len(difference_N)
     # A set of signs that gives the observed sum in another order of addition must count as reaching it.
     observed = abs(difference_N.sum()) - 1e-12 * np.abs(difference_N).sum()
-    reached, rows = 0, max(1, _CHUNK // num)
+    reached, rows = 0, max(1, _SIGNS // num)
     for start in range(0, flips, rows):
         flipped_RN = random.integers(2, size=(min(rows, flips - start), num), dtype=np.int8)
         sum_R = difference_N.sum() - 2 * (flipped_RN.astype(np.float64) @ difference_N)

@@ -98,10 +98,15 @@ def compile_products(queries_QE: np.ndarray, documents: StoredDocuments, *, is_u
         step_E, middle_E = steps(np.asarray(documents.ranges_2E, np.float32), documents.dtype)
         values = op.add(op.multiply(values, op.constant(step_E)), op.constant(middle_E))
     norm = op.reduce_l2(values, op.constant(np.array([1])), True)
+    length = op.maximum(norm, op.constant(np.float32(SMALLEST_NORM)))
+    # What has fewer columns is divided, documents or scores.
+    is_divided_first = is_unit and len(queries_QE) > documents.shape[1]
+    if is_divided_first:
+        values = op.divide(values, length)
     # As a constant, the queries are brought into the order of the product once.
     scores = op.matmul(values, op.constant(queries_QE), False, True)
-    if is_unit:
-        scores = op.divide(scores, op.maximum(norm, op.constant(np.float32(SMALLEST_NORM))))
+    if is_unit and not is_divided_first:
+        scores = op.divide(scores, length)
     # One thread for each stream. Without the hint float32 may be multiplied as something smaller.
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",

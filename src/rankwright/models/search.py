@@ -28,7 +28,7 @@ from rankwright.models.similarity import check_similarity
 BLOCK_BYTES = 1 << 27
 """Working memory of a search beyond embeddings and results."""
 
-BLOCK_QUERIES, BLOCK_DOCUMENTS, BLOCK_SCORES = 1024, 4096, 1 << 20
+BLOCK_QUERIES, BLOCK_DOCUMENTS, BLOCK_SCORES = 2048, 4096, 1 << 20
 """The scores of such a block are still in the cache when they are compared; smaller ones cost more than they save."""
 
 FEW_QUERIES = 256
@@ -37,8 +37,8 @@ FEW_QUERIES = 256
 PIECE_DOCUMENTS = 256
 """Documents that are compared in float64 at a time."""
 
-SMALL_BYTES = 100_000
-"""Larger arrays get pages that were not used before, which costs more than to fill them."""
+PAIR_BYTES = 400_000
+"""Documents of the pairs that are scored in float64 at a time: fewer cost more calls, more do not stay in the cache."""
 
 
 def search(
@@ -125,6 +125,7 @@ class _Share:
         self.is_product, self.is_unit = scorer.similarity in PRODUCTS, scorer.similarity == "cosine"
         self.compiled, self.lock = None, threading.Lock()
         (Q, E), C = self.factors_QE.shape, documents.shape[0]
+        self.num_pairs = max(1, min(PAIR_BYTES, thread_bytes // 8) // (8 * max(1, E)))
         # Three eighths for documents, as they are stored and in float32, and one for scores.
         most = min(3 * thread_bytes // (64 * max(1, E)), thread_bytes // (80 * Q))
         self.D = max(1, min(-(-C // num_threads()), BLOCK_DOCUMENTS, BLOCK_SCORES // Q, most))
@@ -137,7 +138,7 @@ class _Share:
     def compare(self, num_best: int, _: int) -> Candidates:
         """Compare in one thread, block after block, until none is left; gives the best of its blocks."""
         Q = len(self.factors_QE)
-        candidates = Candidates(Q, num_best, partial(_exact_scores, self.scorer, self.documents))
+        candidates = Candidates(Q, num_best, partial(_exact_scores, self.scorer, self.documents, self.num_pairs))
         products = Products(self.factors_QE, self.documents, self.D, is_unit=self.is_unit, compiled=self.compiled)
         is_above = np.empty(self.D * Q, bool)
         while (start := self._next()) is not None:
@@ -169,12 +170,13 @@ class _Share:
                 candidates.add_exact(scores_DQ, is_above_DQ, start=start)
 
 
-def _exact_scores(scorer: Scorer, documents: StoredDocuments, query_N: np.ndarray, place_N: np.ndarray) -> np.ndarray:
+def _exact_scores(
+    scorer: Scorer, documents: StoredDocuments, num_pairs: int, query_N: np.ndarray, place_N: np.ndarray
+) -> np.ndarray:
     """Scores of pairs, a few at a time."""
     scores_N = np.empty(len(place_N), np.float32)
-    step = max(1, SMALL_BYTES // (8 * max(1, documents.shape[1])))
-    for start in range(0, len(place_N), step):
-        at = slice(start, start + step)
+    for start in range(0, len(place_N), num_pairs):
+        at = slice(start, start + num_pairs)
         scores_N[at] = scorer.exact(query_N[at], documents.read_exactly(place_N[at]))
     return scores_N
 

@@ -20,7 +20,7 @@ def test_same_seed_gives_the_same_resamples_and_another_one_others() -> None:
 
 def test_chunks_do_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.concatenate(list(resample_counts(11, resamples=40)))
-    monkeypatch.setattr(bootstrap, "_CHUNK", 30)
+    monkeypatch.setattr(bootstrap, "_COUNTS", 30)
     parts = list(resample_counts(11, resamples=40))
     assert len(parts) == 20 and np.array_equal(whole, np.concatenate(parts))
 
