@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "datasets", "sentence_transformers", "scipy", "sklearn", "pandas")
+HEAVY = ("numpy.random", "torch", "transformers", "datasets", "sentence_transformers", "scipy", "sklearn", "pandas")
 IMPORT_S = 0.150
 HELP_S = 0.400
 

@@ -34,13 +34,13 @@ def match_parameters(
         ModelFormatError: a tensor that is missing, has another shape, or is quantised; the message names it.
     """
     checkpoint = f"{place}: the checkpoint" if place else "the checkpoint"
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed) if spec.head_is_new else None  # the first use of np.random takes 20 ms
     matched = {}
     for module in parameters(spec):
         for name, shape in module.tensors.items():
             found = find_tensor(name, spec, weights)
-            is_new = spec.head_is_new and module.path in head_paths(spec)
-            if is_new and (found is None or weights[found].shape != shape):
+            may_draw = module.path in head_paths(spec) and (found is None or weights[found].shape != shape)
+            if rng is not None and may_draw:
                 matched[name] = _draw(module, name, shape, spec, rng)
             elif found is None:
                 raise ModelFormatError(
@@ -133,7 +133,7 @@ def _spellings(name: str, spec: ModelSpec) -> Iterator[str]:
 
 
 def _draw(
-    module: Parameters, name: str, shape: tuple[int, ...], spec: ModelSpec, rng: np.random.Generator
+    module: Parameters, name: str, shape: tuple[int, ...], spec: ModelSpec, rng: "np.random.Generator"
 ) -> np.ndarray:
     if module.kind == "layer_norm":
         return np.ones(shape, np.float32) if name.endswith("weight") else np.zeros(shape, np.float32)
