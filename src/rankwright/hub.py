@@ -46,6 +46,9 @@ WEIGHT_FILES = (
 )
 """The files that hold or list a module's tensors: the first that exists is downloaded, with its shards, and read."""
 
+LEVELS_FILE = "int8.safetensors"
+"""How a quantised model's inputs are rounded; read by us alone, other libraries load the weights beside it."""
+
 _ROUTER_CONFIGS = ("router_config.json", "config.json")
 """Where a router, by its new or old name, lists its modules."""
 
@@ -260,7 +263,7 @@ def _needed(files: Sequence[str], folders: Sequence[str], *, takes_code: bool) -
         needed += [
             file
             for name, file in present.items()
-            if name == weights or (name.endswith(_SUFFIXES) and not name.endswith(".index.json"))
+            if name in (weights, LEVELS_FILE) or (name.endswith(_SUFFIXES) and not name.endswith(".index.json"))
         ]
     return needed
 

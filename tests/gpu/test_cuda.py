@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 TEXTS = [*CORPUS[:8], "a", "", *random_texts(20, seed=5)]
-HALF_TYPES = ("bfloat16", "float16")
+OTHER_TYPES = ("bfloat16", "float16")
 ERROR = {"float32": 1e-4, "bfloat16": 6e-2, "float16": 1e-2}
 """Largest difference of a unit vector's numbers to those of float32 on the CPU."""
 
@@ -31,7 +31,7 @@ def models(tiny: Any, family: str, pooling: str) -> dict[str, BiEncoder]:
     """The same model on the CPU and on the GPU, in each type."""
     folder = tiny.bi_encoder(family, pooling=(pooling,))
     reference = {"cpu": BiEncoder(folder, device="cpu", engine="torch", dtype="float32")}
-    return reference | {dtype: BiEncoder(folder, device="cuda", dtype=dtype) for dtype in ("float32", *HALF_TYPES)}
+    return reference | {dtype: BiEncoder(folder, device="cuda", dtype=dtype) for dtype in ("float32", *OTHER_TYPES)}
 
 
 @each_family

@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Dtype = Annotated[str, typer.Option(help="Type of the computation: auto, float32, bfloat16, float16.")]
+Dtype = Annotated[str, typer.Option(help="Type of the computation: auto, float32, bfloat16, float16, int8.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, openvino or torch.")]
 MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text or pair at most; default: the model's own.")]
 Column = Annotated[list[str] | None, typer.Option("--column", help="ROLE=NAME of a column, such as query=sentence1.")]
@@ -269,6 +269,30 @@ def bench(
         out=out,
         as_json=json_,
     )
+
+
+@app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(help="Folder or Hub id, of either kind.")],
+    texts: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="A few hundred texts or pairs like those that the model will run.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the quantised model, to be opened with --dtype int8.")],
+    data: Annotated[
+        list[str] | None, typer.Option("--eval", help="Data whose measure may lose 0.005 at most; may be repeated.")
+    ] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the file that holds the texts.")] = None,
+    json_: Json = False,
+) -> None:
+    """Make a model's linear layers int8 for the CPU, calibrated on texts, and say what that costs and gains.
+
+    It pays where the CPU has VNNI or AMX. Exit code 1, and nothing is written, where order or measure is not kept.
+    """
+    from rankwright.cli.quantize import quantize_verb
+
+    quantize_verb(model, texts, out=out, data=data or [], column=column, kind=kind and kind.value, as_json=json_)
 
 
 @app.command()

@@ -38,6 +38,7 @@ def make_engine(
     engine: str = "auto",
     device: str = "auto",
     dtype: str = "auto",
+    levels: Mapping[str, np.ndarray] | None = None,
 ) -> Engine:
     """The engine for a model.
 
@@ -46,7 +47,8 @@ def make_engine(
         weights: arrays by Hugging Face name.
         engine: "openvino", "torch", or "auto": torch on a GPU if there is one and torch is installed, else OpenVINO.
         device: "auto", "cpu", "cuda", "cuda:1", ...
-        dtype: "auto", "float32", "bfloat16" or "float16".
+        dtype: "auto", "float32", "bfloat16", "float16", or "int8" (OpenVINO, linear layers only).
+        levels: of int8, by `calibrate`.
 
     Returns:
         The engine, ready to run.
@@ -64,6 +66,8 @@ def make_engine(
                 f"transformers. Use engine='torch' or 'auto'. Families with a graph: {', '.join(sorted(FAMILIES))}."
             )
         engine = "torch"
+    if dtype == "int8" and engine == "auto" and device in ("auto", "cpu"):
+        engine = "openvino"
     if device == "auto":
         device = "cuda" if engine != "openvino" and has_cuda() else "cpu"
     if engine == "auto":
@@ -78,7 +82,7 @@ def make_engine(
         raise ConfigError(f"engine='openvino' runs on the CPU, not on device={device!r}. Use engine='torch'.")
     from rankwright.encoder.engine_openvino import OpenVINOEngine
 
-    return OpenVINOEngine(spec, weights, dtype=dtype)
+    return OpenVINOEngine(spec, weights, dtype=dtype, levels=levels)
 
 
 def has_cuda() -> bool:

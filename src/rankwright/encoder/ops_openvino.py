@@ -7,6 +7,7 @@ In: `ModelSpec` and weights. Does: `architecture.forward` over graph nodes. Out:
 import os
 import sys
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -62,12 +63,11 @@ def import_openvino() -> Any:
     return openvino
 
 
-def build_graph(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> Any:
-    """The graph of the model.
+def build_graph(ops: "OpenVINOOps") -> Any:
+    """The graph of a model.
 
     Args:
-        spec: the model.
-        weights: float32 arrays by Hugging Face name; the graph shares their memory, so they must outlive it.
+        ops: the model, and float32 arrays by Hugging Face name, whose memory the graph shares: they must outlive it.
 
     Returns:
         An `openvino.Model` with dynamic B and L.
@@ -76,33 +76,31 @@ def build_graph(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> Any:
         ModelFormatError: an activation that the graph has no node for.
     """
     openvino = import_openvino()
-    ops = OpenVINOOps(spec, weights)
-    output = architecture.forward(ops, spec)
+    output = architecture.forward(ops, ops.spec)
     used = [ops.inputs[name] for name in INPUTS if name in ops.inputs]
-    return openvino.Model([output], used, "rankwright")
+    return openvino.Model([output, *ops.more_outputs()], used, "rankwright")
 
 
 class OpenVINOOps:
     """`architecture.Ops` on graph nodes: token states (B, L, D), or vectors (B, D) after `first` and `pool`."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        weights: Mapping[str, np.ndarray],
-        prefix: str = "",
-        inputs: dict[str, Node] | None = None,
-        constants: dict[Any, Node] | None = None,
-    ) -> None:
+    def __init__(self, spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> None:
         import_openvino()
         from openvino import opset15
 
         self.op = opset15
-        self.spec, self.weights, self.prefix = spec, weights, prefix
-        self.inputs: dict[str, Node] = {} if inputs is None else inputs
-        self.constants: dict[Any, Node] = {} if constants is None else constants
+        self.spec, self.weights, self.prefix = spec, weights, ""
+        self.inputs: dict[str, Node] = {}
+        self.constants: dict[Any, Any] = {}
 
     def at(self, path: str) -> Self:
-        return type(self)(self.spec, self.weights, f"{self.prefix}{path}.", self.inputs, self.constants)
+        scope = copy(self)  # inputs and constants are shared
+        scope.prefix = f"{self.prefix}{path}."
+        return scope
+
+    def more_outputs(self) -> list[Node]:
+        """What the graph gives beside the model's output; known after the forward pass."""
+        return []
 
     def embed(self, path: str, ids: str, rows: int, size: int) -> Node:
         table = self._weight(f"{path}.weight")
@@ -173,9 +171,7 @@ class OpenVINOOps:
     def attention(
         self, q: Node, k: Node, v: Node, *, heads: int, window: int, bias: Node | None, dropout: float
     ) -> Node:
-        first_only = (
-            q.get_output_partial_shape(0).rank.get_length() == 2 if hasattr(q, "get_output_partial_shape") else False
-        )
+        first_only = self._is_vector(q)
         if first_only:
             q = self.op.unsqueeze(q, self._ints(1))
         q, k, v = (self._heads(x, heads) for x in (q, k, v))
@@ -225,6 +221,11 @@ class OpenVINOOps:
     def normalize(self, x: Node) -> Node:
         norm = self.op.sqrt(self.op.reduce_sum(self.op.multiply(x, x), self._ints([-1]), True))
         return self.op.divide(x, self.op.maximum(norm, self._floats(1e-12)))
+
+    def _is_vector(self, x: Node) -> bool:
+        """Whether x is one vector for each text, not one for each token."""
+        port = x.output(0) if hasattr(x, "outputs") else x
+        return bool(port.get_partial_shape().rank.get_length() == 2)
 
     def _heads(self, x: Node, heads: int) -> Node:
         x = self.op.reshape(x, self._ints([0, 0, heads, self.spec.architecture.hidden_size // heads]), True)

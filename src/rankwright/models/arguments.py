@@ -98,7 +98,7 @@ def dtype_of(dtype: Any, model_kwargs: Mapping[str, Any] | None) -> str:
         model_kwargs: ST's dictionary.
 
     Returns:
-        "auto", "float32", "bfloat16" or "float16".
+        "auto", "float32", "bfloat16", "float16" or "int8".
 
     Raises:
         ConfigError: a key of `model_kwargs` that has no meaning here, or an unknown type.
@@ -117,8 +117,8 @@ def dtype_of(dtype: Any, model_kwargs: Mapping[str, Any] | None) -> str:
     )
     name = str(chosen).removeprefix("torch.")
     name = DTYPE_NAMES.get(name, name)
-    if name not in ("auto", "float32", "bfloat16", "float16"):
-        raise ConfigError(f"dtype={chosen!r}: expected 'auto', 'float32', 'bfloat16' or 'float16'.")
+    if name not in ("auto", "float32", "bfloat16", "float16", "int8"):
+        raise ConfigError(f"dtype={chosen!r}: expected 'auto', 'float32', 'bfloat16', 'float16' or 'int8'.")
     return name
 
 

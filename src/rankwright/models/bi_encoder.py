@@ -19,7 +19,8 @@ from rankwright.models.checkpoint_files import noted_type
 from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
-from rankwright.models.model import Model, Workers, as_tensor, ranked, to_output
+from rankwright.models.model import Model, Workers
+from rankwright.models.outputs import as_tensor, ranked, to_output
 from rankwright.models.precision import check_precision, quantize
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 

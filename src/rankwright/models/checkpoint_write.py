@@ -32,6 +32,7 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import ConfigError, ModelFormatError
+from rankwright.models.calibration import write_levels
 from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_modules import POOLING_KEYS
 from rankwright.models.checkpoint_read import transformer_folder
@@ -58,7 +59,13 @@ _LATER_POOLING_KEYS = ("pooling_mode_weightedmean_tokens", "pooling_mode_lasttok
 
 
 def write_checkpoint(
-    folder: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray], *, source: Path, readme: str | None = None
+    folder: Path,
+    spec: ModelSpec,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    source: Path,
+    readme: str | None = None,
+    levels: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes the whole checkpoint; the folder appears, or is replaced, only when all of it is on disk.
 
@@ -69,6 +76,7 @@ def write_checkpoint(
         source: the checkpoint whose tokenizer files are copied; may be `folder` itself. All of
             it is copied where the model has a router.
         readme: the model card.
+        levels: of int8, fitted to these tensors.
 
     Raises:
         ConfigError: `folder` is not empty and holds no checkpoint, so that replacing it would lose other files.
@@ -86,6 +94,8 @@ def write_checkpoint(
         _write_files(new, spec, tensors, source=source)
         if readme is not None:
             (new / "README.md").write_text(readme, encoding="utf-8")
+        if levels is not None:
+            write_levels(new, levels, tensors)
         for path in [*new.rglob("*"), new]:
             _sync(path)
         _exchange(new, folder, aside=Path(temporary) / "old")

@@ -17,7 +17,8 @@ from rankwright.models.activations import activation_path, apply_activation, sof
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
-from rankwright.models.model import Model, Workers, ranked, to_output
+from rankwright.models.model import Model, Workers
+from rankwright.models.outputs import ranked, to_output
 
 Pair = tuple[str, str]
 

@@ -19,6 +19,7 @@ from rankwright.encoder.parameters import check_finite, has_more_layers, kept_te
 from rankwright.encoder.spec import STATIC, Dense, Kind, LayerNorm, ModelSpec, Pooling
 from rankwright.errors import ConfigError
 from rankwright.hub import resolve
+from rankwright.models.calibration import read_levels
 from rankwright.models.checkpoint_read import read_spec, read_weights, tasks_of
 from rankwright.models.weights import Weights
 from rankwright.text.tokenizer import Tokenizer, check_tokenizer
@@ -53,7 +54,8 @@ class Wishes:
 class Checkpoint:
     """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first.
 
-    `kept` are tensors that the model does not use and that saving writes again; `routes` are the checkpoints that texts
+    `kept` are tensors that the model does not use and that saving writes again; `levels` are those of int8, where the
+    parameters were calibrated for it; `routes` are the checkpoints that texts
     of a task run through, where a router sends them elsewhere; `takes_any` is false where it sends texts without a task
     nowhere.
     """
@@ -64,6 +66,7 @@ class Checkpoint:
     parameters: Mapping[str, np.ndarray]
     kept: Mapping[str, np.ndarray]
     wishes: Wishes
+    levels: Mapping[str, np.ndarray] | None = None
     routes: "Mapping[str, Checkpoint]" = field(default_factory=dict)
     takes_any: bool = True
     _engine: Engine | None = None
@@ -80,6 +83,7 @@ class Checkpoint:
                     engine=self.wishes.engine,
                     device=self.wishes.device,
                     dtype=self.wishes.dtype,
+                    levels=self.levels,
                 )
                 device = getattr(self._engine, "device", "cpu")
                 logger.info("%s runs on %s: engine %s, %s", self.folder, device, self._engine.name, self._engine.dtype)
@@ -93,7 +97,7 @@ class Checkpoint:
         modules = tuple(takewhile(lambda module: not isinstance(module, Pooling), self.spec.modules))
         dropped = tuple(f"{m.name}." for m in self.spec.modules[len(modules) :] if isinstance(m, Dense | LayerNorm))
         parameters = {name: array for name, array in self.parameters.items() if not name.startswith(dropped)}
-        return self.with_spec(replace(self.spec, modules=modules)).with_parameters(parameters)
+        return replace(self.with_spec(replace(self.spec, modules=modules)), parameters=parameters)
 
     def wished(self, *, device: str | None = None, dtype: str | None = None) -> "Checkpoint":
         """The same checkpoint for another device or type of computation; None: as it was."""
@@ -107,7 +111,11 @@ class Checkpoint:
 
     def with_parameters(self, parameters: Mapping[str, np.ndarray]) -> "Checkpoint":
         """The same checkpoint with other weights."""
-        return replace(self, parameters=parameters, _engine=None, _lock=threading.Lock())
+        return replace(self, parameters=parameters, levels=None, _engine=None, _lock=threading.Lock())
+
+    def with_levels(self, levels: Mapping[str, np.ndarray]) -> "Checkpoint":
+        """The same checkpoint, computing in int8."""
+        return replace(self.wished(dtype="int8"), levels=levels)
 
 
 def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
@@ -169,7 +177,8 @@ def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
             architecture.check_max_length(wishes.max_length, folder)
         spec = replace(spec, max_length=min(spec.max_length, architecture.longest_text))
     tokenizer = _open_tokenizer(place, spec)
-    return Checkpoint(folder, spec, tokenizer, parameters, kept_tensors(spec, weights), wishes)
+    levels = read_levels(folder, parameters)
+    return Checkpoint(folder, spec, tokenizer, parameters, kept_tensors(spec, weights), wishes, levels)
 
 
 def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:

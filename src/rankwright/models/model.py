@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -63,7 +62,7 @@ class Model(ABC):
             raise TypeError(f"{type(self).__name__}() needs a name: a folder, or a name on the Hub.")
         self.checkpoint = open_checkpoint(name, wishes)
         spec = self.checkpoint.spec
-        self._in_folder = spec, self.checkpoint.parameters
+        self._in_folder = spec, self.checkpoint.parameters, self.checkpoint.levels
         self.prompts = {**spec.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or spec.default_prompt_name
         self.truncation = Truncation()
@@ -91,12 +90,28 @@ class Model(ABC):
         """The same model computing in another type.
 
         Args:
-            dtype: "auto", "float32", "bfloat16" or "float16".
+            dtype: "auto", "float32", "bfloat16", "float16" or "int8".
 
         Returns:
             A new model; this one is not changed.
         """
         return self._twin(self.checkpoint.wished(dtype=dtype))
+
+    def quantize(self, texts: Sequence[Text]) -> Self:
+        """The same model with its linear layers in int8, for the CPU; `save` keeps what was found here.
+
+        Args:
+            texts: a few hundred like those that the model will run; pairs, for a cross-encoder.
+
+        Returns:
+            A new model; this one is not changed.
+
+        Raises:
+            ConfigError: a model without linear layers that the CPU's engine runs.
+        """
+        from rankwright.models.calibration import calibrate_on
+
+        return self._twin(self.checkpoint.with_levels(calibrate_on(self.checkpoint, texts, self._prompt(None, None))))
 
     def save(self, folder: str | Path, tensors: Mapping[str, np.ndarray] | None = None) -> None:
         """Write a checkpoint that rankwright, sentence-transformers 2 to 6 and transformers load.
@@ -114,7 +129,8 @@ class Model(ABC):
             raise ConfigError(_ROUTER_ADVICE.format(self.folder))
         parameters = self.checkpoint.parameters if tensors is None else tensors
         tensors = {**self.checkpoint.kept, **parameters}
-        write_checkpoint(Path(folder), self.spec, tensors, source=self.folder)
+        levels = self.checkpoint.levels if parameters is self.checkpoint.parameters else None
+        write_checkpoint(Path(folder), self.spec, tensors, source=self.folder, levels=levels)
 
     def push_to_hub(
         self,
@@ -333,8 +349,9 @@ class Model(ABC):
     @property
     def _is_changed(self) -> bool:
         """Whether the folder describes another model, or holds other weights."""
-        spec, parameters = self._in_folder
-        return self.checkpoint.spec is not spec or self.checkpoint.parameters is not parameters
+        spec, parameters, levels = self._in_folder
+        now = self.checkpoint
+        return now.spec is not spec or now.parameters is not parameters or now.levels is not levels
 
     @property
     def _pools_prompt(self) -> bool:
@@ -452,32 +469,3 @@ def progress_bar(total: int, wanted: bool) -> Iterator[Callable[[int], None] | N
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("texts", total=total)
         yield lambda done: bar.update(task, advance=done)
-
-
-def to_output(rows: np.ndarray, *, convert_to_tensor: bool, convert_to_numpy: bool) -> Any:
-    """Rows as a numpy array, as a torch tensor, or (neither) as a list of tensors, as ST returns them."""
-    if convert_to_tensor or not convert_to_numpy:
-        import torch
-
-        tensor = torch.from_numpy(np.ascontiguousarray(rows))
-        return tensor if convert_to_tensor else list(tensor)
-    return rows
-
-
-def as_tensor(rows: np.ndarray) -> Any:
-    """A torch tensor where torch is installed, else the array."""
-    if find_spec("torch") is None:
-        return rows
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(rows))
-
-
-def ranked(scores: np.ndarray, documents: Sequence[str] | None, top_k: int | None) -> list[dict[str, Any]]:
-    """ST's entries for scored documents, best first; equal scores keep their order, texts come with `documents`."""
-    order = np.argsort(-scores, kind="stable")[:top_k]
-    entries: list[dict[str, Any]] = [{"corpus_id": int(i), "score": float(scores[i])} for i in order]
-    if documents is not None:
-        for entry in entries:
-            entry["text"] = documents[entry["corpus_id"]]
-    return entries

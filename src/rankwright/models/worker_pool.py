@@ -103,7 +103,7 @@ class WorkerPool:
         """Whether the workers compute what this checkpoint computes, on whatever device it is."""
         own = self.checkpoint
         same_model = own.parameters is checkpoint.parameters and own.spec is checkpoint.spec
-        return same_model and own.wishes.dtype == checkpoint.wishes.dtype
+        return same_model and own.levels is checkpoint.levels and own.wishes.dtype == checkpoint.wishes.dtype
 
     def run(
         self,

@@ -42,7 +42,7 @@ SCORED = 8
 TOKENISED = 256
 """Texts tokenised at a time."""
 
-HALF_TYPES = ("bfloat16", "float16")
+OTHER_TYPES = ("bfloat16", "float16", "int8")
 """Types that are tried beside float32."""
 
 SHOWN_TEXTS, SHOWN_CHARACTERS = 5, 80
@@ -116,6 +116,8 @@ def verify(
 def computations(model: BiEncoder | CrossEncoder) -> Iterator[BiEncoder | CrossEncoder]:
     """The model in each engine that is installed and runs it, in each type that is native to its device.
 
+    int8 is among them where the model's folder holds what `rankwright quantize` found.
+
     Args:
         model: of any engine and type.
 
@@ -128,13 +130,14 @@ def computations(model: BiEncoder | CrossEncoder) -> Iterator[BiEncoder | CrossE
             continue
         exact = open_model(model.folder, kind=model.kind, engine=engine, dtype="float32")
         yield exact
-        for dtype in HALF_TYPES:
+        for dtype in OTHER_TYPES:
             twin = exact.with_dtype(dtype)
             try:
-                _ = twin.checkpoint.engine
-            except ConfigError:  # the device would have to emulate the type
+                made = twin.checkpoint.engine
+            except ConfigError:  # the device would have to emulate the type, or it is int8 and was not calibrated
                 continue
-            yield twin
+            if not getattr(made, "emulates", False):
+                yield twin
 
 
 def measure(model: Any, material: Material) -> Output:

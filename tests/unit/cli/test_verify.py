@@ -24,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     few = built_in_pairs()[:30:3]
     monkeypatch.setattr(module, "built_in_pairs", lambda: few)
     monkeypatch.setattr(module, "MEASURED_S", 0.0)
-    monkeypatch.setattr(module, "HALF_TYPES", ())
+    monkeypatch.setattr(module, "OTHER_TYPES", ())
 
 
 @pytest.fixture

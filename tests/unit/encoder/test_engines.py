@@ -15,9 +15,10 @@ import rankwright.encoder.ops_torch as ops_module
 from rankwright import BiEncoder, CrossEncoder
 from rankwright.encoder import engine_openvino
 from rankwright.encoder.engine import make_engine
-from rankwright.encoder.engine_openvino import LENGTH_MULTIPLE, MAX_REQUESTS, padded_inputs
+from rankwright.encoder.engine_openvino import MAX_REQUESTS
 from rankwright.encoder.ops_openvino import OPENVINO_ACTIVATIONS
 from rankwright.encoder.packing import group_by_length
+from rankwright.encoder.padding import LENGTH_MULTIPLE, padded_inputs
 from rankwright.encoder.spec import Dense, ModelSpec, Pooling
 from rankwright.errors import ConfigError, MissingExtraError, ModelFormatError
 from rankwright.text.tokens import pack

@@ -31,7 +31,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     few = built_in_pairs()[::6]
     monkeypatch.setattr(module, "built_in_pairs", lambda: few)
     monkeypatch.setattr(module, "MEASURED_S", 0.0)
-    monkeypatch.setattr(module, "HALF_TYPES", ())
+    monkeypatch.setattr(module, "OTHER_TYPES", ())
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
@@ -219,7 +219,7 @@ def test_other_token_ids_are_counted_and_shown(tiny: Any, monkeypatch: pytest.Mo
 
 
 def test_half_types_are_within_their_tolerance(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HALF_TYPES", ("bfloat16", "float16"))
+    monkeypatch.setattr(module, "OTHER_TYPES", ("bfloat16", "float16"))
     monkeypatch.setattr(engine_torch, "choose_dtype", lambda dtype, device: dtype)  # emulated, which is slow and exact
     for folder in (tiny.bi_encoder("roberta"), tiny.cross_encoder("roberta")):
         found = [engine for engine in verify(str(folder)).engines if engine.engine == "torch"]
@@ -230,7 +230,7 @@ def test_half_types_are_within_their_tolerance(tiny: Any, monkeypatch: pytest.Mo
 
 
 def test_types_that_the_machine_emulates_are_left_out(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HALF_TYPES", ("bfloat16", "float16"))
+    monkeypatch.setattr(module, "OTHER_TYPES", ("bfloat16", "float16"))
     native = {False: ["float32"], True: ["float32", "bfloat16"]}
     for has_bfloat16, expected in native.items():
         monkeypatch.setattr(engine_torch, "cpu_has_bfloat16", lambda has=has_bfloat16: has)

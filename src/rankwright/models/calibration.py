@@ -1,0 +1,116 @@
+"""The levels of int8: found on texts, kept beside the weights that they were fitted to.
+
+In: a checkpoint and texts, or a folder. Out: levels by name (`encoder/int8.py`); `int8.safetensors`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rankwright.encoder.int8 import fingerprint, layers_of
+from rankwright.errors import ConfigError, ModelFormatError, first_line
+from rankwright.hub import LEVELS_FILE
+from rankwright.text import plan_batches
+from rankwright.text.tokenizer import Text
+
+if TYPE_CHECKING:
+    from rankwright.models.loading import Checkpoint
+
+BATCH_TOKENS = 2048
+"""Padded tokens of a batch: what all layers read is kept until the batch is done."""
+
+
+def calibrate_on(checkpoint: "Checkpoint", texts: Sequence[Text], prompt: str) -> dict[str, np.ndarray]:
+    """The levels of a checkpoint's linear layers, from what they read in these texts.
+
+    Args:
+        checkpoint: of a family that the CPU's engine runs.
+        texts: texts or pairs.
+        prompt: put before each.
+
+    Returns:
+        Levels by name.
+
+    Raises:
+        ConfigError: no texts, or a model that has no such layers.
+    """
+    from rankwright.encoder.ops_int8 import calibrate
+
+    if not texts:
+        raise ConfigError("quantize needs texts to calibrate on, got none. Give a few hundred like those to be run.")
+    if checkpoint.routes or checkpoint.spec.foreign is not None:
+        raise ConfigError(
+            f"{checkpoint.folder}: int8 is for models of one graph in the CPU's engine; this one "
+            f"{'has a router' if checkpoint.routes else 'runs through transformers'}."
+        )
+    tokens, _ = checkpoint.tokenizer.batch(texts, prompt=prompt)
+    planned = plan_batches(tokens.lengths_B, batch_tokens=BATCH_TOKENS, powers_of_two=True)
+    levels = calibrate(checkpoint.spec, checkpoint.parameters, [tokens.select(rows) for rows in planned])
+    if not levels:
+        raise ConfigError(f"{checkpoint.folder}: the model has no linear layers that read token states.")
+    return levels
+
+
+def read_levels(folder: Path, weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray] | None:
+    """The levels in a checkpoint's folder.
+
+    Args:
+        folder: of the checkpoint.
+        weights: the checkpoint's, to which the levels must have been fitted.
+
+    Returns:
+        Levels by name; None where there is no file of them.
+
+    Raises:
+        ModelFormatError: a damaged file, or one that was fitted to other weights.
+    """
+    path = folder / LEVELS_FILE
+    if not path.is_file():
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            levels = {name: file.get_tensor(name) for name in file.keys()}
+            fitted_to = (file.metadata() or {}).get("weights")
+    except (SafetensorError, OSError) as error:
+        raise ModelFormatError(f"{path} is damaged ({first_line(error)}). Make it again, or remove it.") from error
+    _check_shapes(path, levels, weights)
+    if fitted_to != fingerprint(levels, weights):
+        raise ModelFormatError(
+            f"{path} was made for other weights than those beside it. Use `rankwright quantize` again, or remove it."
+        )
+    return levels
+
+
+def write_levels(folder: Path, levels: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> None:
+    """Write levels into a checkpoint's folder that is being made.
+
+    Args:
+        folder: of the checkpoint.
+        levels: by name.
+        weights: what they were fitted to.
+    """
+    from safetensors.numpy import save_file
+
+    path = folder / LEVELS_FILE
+    arrays = {name: np.ascontiguousarray(array) for name, array in levels.items()}
+    save_file(arrays, path, metadata={"format": "pt", "weights": fingerprint(levels, weights)})
+    path.chmod((folder / "config.json").stat().st_mode)
+
+
+def _check_shapes(path: Path, levels: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> None:
+    """Refuse a file that lacks a part of a layer, or whose parts do not fit the weights."""
+    expected: dict[str, tuple[int, ...]] = {}
+    for layer in layers_of(levels):
+        if f"{layer}.weight" in weights:
+            outputs, inputs = weights[f"{layer}.weight"].shape
+            expected |= {f"{layer}.low": (inputs,), f"{layer}.step": (inputs,), f"{layer}.shift": (outputs,)}
+    found = {name: array.shape for name, array in levels.items() if array.dtype == np.float32}
+    if not levels or found != expected or not all(np.isfinite(array).all() for array in levels.values()):
+        raise ModelFormatError(
+            f"{path} does not hold the levels of this model's linear layers. Use `rankwright quantize` again, or "
+            "remove it."
+        )

@@ -1,0 +1,129 @@
+"""Models in int8: what is kept in the folder, what it is refused for, and who computes with it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from rankwright import BiEncoder
+from rankwright.errors import ConfigError, ModelFormatError
+from rankwright.hub import LEVELS_FILE
+from tests.texts import CORPUS, random_texts
+from tests.tiny_foreign import build_foreign
+
+TEXTS = [*CORPUS[:8], *random_texts(24, seed=4)]
+
+
+@pytest.fixture(scope="module")
+def saved(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quantised model."""
+    folder = tmp_path_factory.mktemp("int8") / "model"
+    BiEncoder(tiny.bi_encoder("bert")).quantize(TEXTS).save(folder)
+    return folder
+
+
+def copied(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "model"))
+
+
+def test_a_saved_model_computes_the_same_in_int8_and_as_before_in_float32(tiny: Any, tmp_path: Path) -> None:
+    before = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
+    quantized = before.quantize(TEXTS)
+    quantized.save(tmp_path / "model")
+    again = BiEncoder(tmp_path / "model", dtype="int8")
+    assert again.dtype == "int8"
+    np.testing.assert_array_equal(again.encode(TEXTS), quantized.encode(TEXTS))
+    exact = BiEncoder(tmp_path / "model", dtype="float32")
+    np.testing.assert_array_equal(exact.encode(TEXTS), before.encode(TEXTS))
+    np.testing.assert_array_equal(exact.with_dtype("int8").encode(TEXTS), quantized.encode(TEXTS))
+
+
+def test_auto_never_takes_int8(saved: Path) -> None:
+    assert BiEncoder(saved).dtype in ("float32", "bfloat16")
+
+
+def test_sentence_transformers_reads_the_folder_as_before(saved: Path) -> None:
+    reference = SentenceTransformer(str(saved), device="cpu").encode(TEXTS)
+    assert np.abs(reference - BiEncoder(saved, dtype="float32", engine="openvino").encode(TEXTS)).max() < 1e-5
+
+
+def test_saving_again_keeps_the_levels_and_other_weights_lose_them(saved: Path, tmp_path: Path) -> None:
+    model = BiEncoder(saved)
+    model.save(tmp_path / "again")
+    kept, levels = load_file(tmp_path / "again" / LEVELS_FILE), load_file(saved / LEVELS_FILE)
+    assert kept.keys() == levels.keys()
+    assert all(np.array_equal(kept[name], levels[name]) for name in levels)
+    other = {name: array * 1.5 for name, array in model.checkpoint.parameters.items()}
+    model.save(tmp_path / "trained", tensors=other)
+    assert not (tmp_path / "trained" / LEVELS_FILE).exists()
+    with pytest.raises(ConfigError, match="was not, or has other weights now"):
+        model.with_parameters(other).with_dtype("int8").encode("a text")
+
+
+def test_a_model_that_was_not_calibrated_says_what_to_do(tiny: Any) -> None:
+    with pytest.raises(ConfigError, match="rankwright quantize MODEL TEXTS --out FOLDER"):
+        BiEncoder(tiny.bi_encoder("bert"), dtype="int8").encode("a text")
+
+
+def test_torch_has_no_int8(saved: Path) -> None:
+    with pytest.raises(ConfigError, match="dtype='int8'"):
+        BiEncoder(saved, dtype="int8", engine="torch").encode("a text")
+
+
+def test_levels_for_other_weights_are_refused(saved: Path, tmp_path: Path) -> None:
+    folder = copied(saved, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: array + 1 for name, array in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelFormatError, match=r"int8\.safetensors was made for other weights .* quantize"):
+        BiEncoder(folder)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "empty", "a part lacks", "a shape", "a type", "not finite", "unknown layer"])
+def test_a_bad_file_of_levels_is_named(saved: Path, tmp_path: Path, spoil: str) -> None:
+    path = copied(saved, tmp_path) / LEVELS_FILE
+    levels = load_file(path)
+    name = next(name for name in levels if name.endswith(".low"))
+    if spoil == "cut":
+        path.write_bytes(path.read_bytes()[:-10])
+    else:
+        if spoil == "empty":
+            levels = {}
+        elif spoil == "a part lacks":
+            del levels[name]
+        elif spoil == "a shape":
+            levels[name] = levels[name][1:].copy()
+        elif spoil == "a type":
+            levels[name] = levels[name].astype(np.float64)
+        elif spoil == "not finite":
+            levels[name][0] = np.nan
+        else:
+            levels["no.such.layer.step"] = levels[name]
+        save_file(levels, path, {"format": "pt"})
+    with pytest.raises(ModelFormatError, match=r"int8\.safetensors .*(?s:remove it)"):
+        BiEncoder(path.parent)
+
+
+def test_the_same_texts_give_the_same_levels(tiny: Any) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
+    first, second = (model.quantize(TEXTS).checkpoint.levels for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_no_texts_and_models_without_such_layers_are_refused(tiny: Any) -> None:
+    with pytest.raises(ConfigError, match="needs texts to calibrate on, got none"):
+        BiEncoder(tiny.bi_encoder("bert")).quantize([])
+    with pytest.raises(ConfigError, match="runs through transformers"):
+        BiEncoder(tiny.built(build_foreign, "albert")).quantize(TEXTS)
+
+
+def test_worker_processes_compute_in_int8(saved: Path) -> None:
+    model = BiEncoder(saved, dtype="int8")
+    with model.start_multi_process_pool(["cpu"]) as pool:
+        np.testing.assert_array_equal(model.encode(TEXTS[:4], pool=pool), model.encode(TEXTS[:4]))
