@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.parity.reference import ENGINES, our_cross_encoder, st_cross_encoder, st_logits
+from tests.parity.reference import ENGINES, FEW_AT_ONCE, our_cross_encoder, st_cross_encoder, st_logits
 from tests.texts import CORPUS, HARD_PAIRS, QUERY, random_texts
 from tests.tiny import CROSS_FAMILIES
 from tests.tolerances import assert_agrees
@@ -136,7 +136,7 @@ def test_three_labels_give_the_same(tiny: Any, family: str) -> None:
     folder, pairs = tiny.cross_encoder(family, num_labels=3), list(HARD_PAIRS)
     ours, reference = {engine: our_cross_encoder(folder, engine) for engine in ENGINES}, st_cross_encoder(folder)
     for apply_softmax in (False, True):
-        expected = reference.predict(pairs, apply_softmax=apply_softmax)
+        expected = reference.predict(pairs, apply_softmax=apply_softmax, batch_size=FEW_AT_ONCE)
         for engine, model in ours.items():
             scores = model.predict(pairs, apply_softmax=apply_softmax)
             assert scores.shape == (len(pairs), 3)
