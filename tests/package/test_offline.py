@@ -80,7 +80,7 @@ def traced(code: str, arguments: list[str], home: Path) -> list[str]:
     calls = (
         "socket,connect,sendto,sendmsg,bind,vfork,fork,clone,clone3,execve,openat,creat,mkdir,mkdirat,rename,renameat2"
     )
-    tracer = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={calls}"]
+    tracer = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", str(log), "-e", f"trace={calls}"]
     run(["-c", code, *arguments], environment(home), tracer)
     lines = log.read_text(errors="replace").splitlines()
     return [line for line in lines[1:] if is_forbidden(line, home)] + left_in(home)

@@ -11,6 +11,8 @@ import torch
 from rankwright import BiEncoder, CrossEncoder
 
 ENGINES = ("openvino", "torch")
+FEW_AT_ONCE = 8
+"""Of the hard texts few are long; in sentence-transformers' own 32 all others are padded to them."""
 
 
 def st_bi_encoder(folder: Path, **options: Any) -> sentence_transformers.SentenceTransformer:
@@ -38,10 +40,11 @@ def our_cross_encoder(folder: Path, engine: str = "openvino", **options: Any) ->
 @lru_cache(maxsize=64)
 def st_embeddings(folder: Path, texts: tuple[str, ...]) -> np.ndarray:
     """ST's embeddings of the texts, computed once for all engines."""
-    return st_bi_encoder(folder).encode(list(texts))
+    return st_bi_encoder(folder).encode(list(texts), batch_size=FEW_AT_ONCE)
 
 
 @lru_cache(maxsize=64)
 def st_logits(folder: Path, pairs: tuple[tuple[str, str], ...]) -> np.ndarray:
     """ST's logits of the pairs, computed once for all engines."""
-    return st_cross_encoder(folder).predict(list(pairs), activation_fn=torch.nn.Identity())
+    reference = st_cross_encoder(folder)
+    return reference.predict(list(pairs), activation_fn=torch.nn.Identity(), batch_size=FEW_AT_ONCE)
