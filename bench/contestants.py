@@ -5,6 +5,7 @@ for not every environment has all of them.
 """
 
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -20,7 +21,17 @@ from bench.gate import Gate, repeat
 from bench.inputs import MAX_LENGTH, NUM_FEW, NUM_TRAINING_PAIRS, Inputs, read_inputs
 from bench.limits import TRAINING_PASSES, limit_encoding, limit_evaluate, limit_search
 from bench.peers_onnx import fastembed_encode, onnxruntime_encode
-from bench.retrieval import numpy_search, our_evaluate, our_search, peer_evaluate, peer_search, torch_search
+from bench.retrieval import (
+    NUM_SEARCHES,
+    TOP_K,
+    embeddings,
+    numpy_search,
+    our_evaluate,
+    our_search,
+    peer_evaluate,
+    peer_search,
+    torch_search,
+)
 
 Texts = Callable[[Inputs], list[str]]
 Pairs = Callable[[Inputs], list[list[tuple[str, str]]]]
@@ -81,7 +92,9 @@ def our_encode(
     """Rankwright, one call over all texts."""
     from rankwright import BiEncoder
 
-    encoder = BiEncoder(inputs.folder("bi-encoder", model), engine=engine, dtype=dtype, device=device)
+    opened = "auto" if dtype == "int8" else dtype
+    encoder = BiEncoder(inputs.folder("bi-encoder", model), engine=engine, dtype=opened, device=device)
+    encoder = encoder.quantize(inputs.candidates) if dtype == "int8" else encoder
     repeat(gate, lambda: encoder.encode(texts(inputs)))
 
 
@@ -114,7 +127,12 @@ def our_rerank(
     """Rankwright, one call a query."""
     from rankwright import CrossEncoder
 
-    reranker = CrossEncoder(inputs.folder("cross-encoder", model), max_length=MAX_LENGTH, dtype=dtype, device=device)
+    opened = "auto" if dtype == "int8" else dtype
+    reranker = CrossEncoder(inputs.folder("cross-encoder", model), max_length=MAX_LENGTH, dtype=opened, device=device)
+    if dtype == "int8":
+        reranker = reranker.quantize(
+            [(inputs.queries[i % len(inputs.queries)], d) for i, d in enumerate(inputs.documents)]
+        )
     repeat(gate, lambda: [reranker.predict(listed) for listed in pairs(inputs)])
 
 
@@ -266,6 +284,33 @@ INFERENCE: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 
 def curve(gate: Gate, inputs: Inputs, *, name: str, library: str) -> None:
     """One library at every size of a curve, one after the other; the result has a value for each size."""
+    value = searching(library) if name == "corpus" else running(inputs, name, library)
+    sizes = CURVES[name].sizes
+    if name == "memory":  # a peak only rises, so each size is run once
+        found = [value(size) for size in sizes]
+        repeat(gate, lambda: found)
+    else:
+        repeat(gate, lambda: [value(size) for size in sizes])
+
+
+def searching(library: str) -> Callable[[int], float]:
+    """Seconds of a search among so many documents, given their embeddings."""
+    largest = embeddings(NUM_SEARCHES, max(CURVES["corpus"].sizes))
+
+    def value(size: int) -> float:
+        documents_CE = largest.documents_CE[:size]
+        if library == "rankwright":
+            return seconds(
+                partial(import_module("rankwright.evaluation").search, largest.queries_BE, documents_CE, top_k=TOP_K)
+            )
+        search = import_module("sentence_transformers.util").semantic_search
+        return seconds(partial(search, largest.queries_BE, documents_CE, top_k=TOP_K))
+
+    return value
+
+
+def running(inputs: Inputs, name: str, library: str) -> Callable[[int], float]:
+    """What a model does at a size: the value of a curve of `CURVES` that has texts."""
     module = import_module(library)
     cross_encoder, bi_encoder = "CrossEncoder", "BiEncoder" if library == "rankwright" else "SentenceTransformer"
     kind, folder = (cross_encoder, inputs.cross_encoder) if name == "candidates" else (bi_encoder, inputs.bi_encoder)
@@ -276,13 +321,17 @@ def curve(gate: Gate, inputs: Inputs, *, name: str, library: str) -> None:
         if name == "length":
             model.max_seq_length = size
             return size * len(long) / seconds(lambda: model.encode(long))
+        if name == "memory":
+            model.max_seq_length = size
+            model.encode(long)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         if name == "batch":
             model.max_seq_length = 128
             return len(long) / seconds(lambda: model.encode(long, batch_size=size))
         pairs = all_pairs(inputs)[0][:size]
         return seconds(lambda: model.predict(pairs))
 
-    repeat(gate, lambda: [value(size) for size in CURVES[name].sizes])
+    return value
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -344,6 +393,7 @@ for row, (peer, ours, work) in INFERENCE.items():
         f"peer-{row}-int8": partial(peer, backend="openvino", int8=True, **work),
         f"our-{row}": partial(ours, **work),
         f"our-{row}-float32": partial(ours, dtype="float32", **work),
+        f"our-{row}-int8": partial(ours, dtype="int8", **work),
     }
 for family in NAMES:
     count = None if family == STATIC else NUM_FEW

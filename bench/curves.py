@@ -27,6 +27,10 @@ CURVES = {
     "length": Curve("Throughput by length", "tokens of a text", "tokens/s", (16, 64, 128, 256)),
     "batch": Curve("Throughput by texts of a batch, 128 tokens each", "texts of a batch", "texts/s", (1, 4, 16, 32)),
     "candidates": Curve("Reranking by number of candidates", "candidates", "seconds", (5, 20, 50, 100)),
+    "corpus": Curve(
+        "Searching the best 100 for 100 queries", "documents", "seconds", (10_000, 100_000, 300_000, 600_000)
+    ),
+    "memory": Curve("Peak memory by length, 32 texts", "tokens of a text", "MB", (16, 64, 128, 256)),
 }
 
 

@@ -30,7 +30,7 @@ def inference_row(
     others: tuple[Entry, ...] = (),
     has_limit: bool = True,
 ) -> Row:
-    """A row of the peer as it comes, in bfloat16 and with OpenVINO, beside ours in the type it takes and in float32."""
+    """A row of the peer as it comes, in bfloat16 and with OpenVINO, beside ours in the type it takes and in others."""
     return Row(
         name=name,
         work=work,
@@ -43,6 +43,7 @@ def inference_row(
             *others,
             Entry("rankwright", "ours", f"our-{name}"),
             Entry("rankwright float32", "ours", f"our-{name}-float32", needs=BFLOAT16),
+            Entry("rankwright int8", "ours", f"our-{name}-int8", needs=INT8),
             *((Entry(LIMIT, "limit", f"limit-{name}"),) if has_limit else ()),
         ),
         measure=in_turn,
