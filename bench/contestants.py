@@ -27,10 +27,13 @@ from bench.retrieval import (
     embeddings,
     numpy_search,
     our_evaluate,
+    our_measures,
     our_search,
     peer_evaluate,
+    peer_measures,
     peer_search,
     torch_search,
+    trec_eval_measures,
 )
 
 Texts = Callable[[Inputs], list[str]]
@@ -377,6 +380,9 @@ CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
     "peer-evaluate-chunks": partial(peer_evaluate, chunk=10_000),
     "peer-evaluate-bf16": partial(peer_evaluate, dtype="bfloat16"),
     "our-evaluate": our_evaluate,
+    "peer-measures": peer_measures,
+    "trec-eval-measures": trec_eval_measures,
+    "our-measures": our_measures,
     "peer-search": peer_search,
     "peer-search-dot": partial(peer_search, score_function="dot_score"),
     "torch-search": torch_search,

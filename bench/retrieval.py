@@ -114,6 +114,62 @@ def texts_of(given: Embeddings) -> tuple[dict[str, str], dict[str, str], dict[st
     return queries, documents, {query_id: {f"d{at}": 1 for at in row} for query_id, row in rows}
 
 
+def judged(num_queries: int, num_ranked: int) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, int]]]:
+    """A run and judgments of grades 0 to 3 for all that it ranks: as many of each as the product of the two."""
+    random = np.random.default_rng(0)
+    scores_BK = -np.sort(-random.random((num_queries, num_ranked)), axis=1)
+    grades_BK = random.integers(4, size=(num_queries, num_ranked))
+    ids = [f"d{at}" for at in range(num_ranked)]
+    run = {f"q{at}": dict(zip(ids, row, strict=True)) for at, row in enumerate(scores_BK.tolist())}
+    qrels = {f"q{at}": dict(zip(ids, row, strict=True)) for at, row in enumerate(grades_BK.tolist())}
+    return run, qrels
+
+
+def peer_measures(gate: Gate, inputs: object) -> None:
+    """What sentence-transformers' evaluator makes of its lists; it knows relevant or not, and no grades."""
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    run, qrels = judged(NUM_QUERIES, TOP_K)
+    relevant = {query_id: {document for document, grade in row.items() if grade} for query_id, row in qrels.items()}
+    names = dict.fromkeys(next(iter(qrels.values())), "")
+    evaluator = InformationRetrievalEvaluator(dict.fromkeys(qrels, ""), names, relevant, write_csv=False)
+    lists = [[{"corpus_id": document, "score": score} for document, score in row.items()] for row in run.values()]
+
+    def work() -> list[float]:
+        found = evaluator.compute_metrics(lists)
+        return [found["mrr@k"][10], found["map@k"][100]]
+
+    repeat(gate, work)
+
+
+def trec_eval_measures(gate: Gate, inputs: object) -> None:
+    """trec_eval, in C, by pytrec_eval."""
+    import pytrec_eval
+
+    run, qrels = judged(NUM_QUERIES, TOP_K)
+    names = {"ndcg_cut.10", "recip_rank", "map_cut.100", "recall.1,3,5,10", "P.1,3,5,10", "success.1,5,10"}
+    evaluator = pytrec_eval.RelevanceEvaluator(qrels, names)
+
+    def work() -> list[float]:
+        found = evaluator.evaluate(run).values()
+        return [float(np.mean([row[name] for row in found])) for name in ("recip_rank", "map_cut_100")]
+
+    repeat(gate, work)
+
+
+def our_measures(gate: Gate, inputs: object) -> None:
+    """Rankwright's measures, the same that the peer has; at ten, reciprocal ranks are as good as without an end."""
+    from rankwright.evaluation.runs import RETRIEVAL_MEASURES, measure_run
+
+    run, qrels = judged(NUM_QUERIES, TOP_K)
+
+    def work() -> list[float]:
+        found = measure_run(run, qrels, measures=RETRIEVAL_MEASURES)
+        return [float(found[name].mean()) for name in ("mrr@10", "map@100")]
+
+    repeat(gate, work)
+
+
 def peer_search(gate: Gate, inputs: object, *, score_function: str = "cos_sim") -> None:
     """sentence-transformers' search."""
     import torch

@@ -121,6 +121,18 @@ ROWS = (
         rounds=3,
     ),
     Row(
+        name="measures",
+        work=f"measure {retrieval.NUM_QUERIES:,} lists of {retrieval.TOP_K} judged documents",
+        unit="s",
+        entries=(
+            Entry(AS_IT_COMES, "peer", "peer-measures"),
+            Entry("trec_eval (pytrec_eval)", "peer", "trec-eval-measures"),
+            Entry("rankwright", "ours", "our-measures"),
+        ),
+        measure=in_turn,
+        rounds=3,
+    ),
+    Row(
         name="search",
         work=f"search the best {retrieval.TOP_K} of {retrieval.NUM_STORED:,} x {retrieval.SIZE} for "
         f"{retrieval.NUM_SEARCHES} queries",

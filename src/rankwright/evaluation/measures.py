@@ -99,7 +99,8 @@ def measure_hits(found: Hits, ideal: Hits, measures: Sequence[str]) -> dict[str,
         The values of each measure, one per query; 0 for a query without a relevant document.
     """
     parsed = [parse_measure(text) for text in measures]
-    return {str(measure): MEASURES[measure.name](found, ideal, measure.k) for measure in parsed}
+    near = {k: found.within(k) for k in dict.fromkeys(measure.k for measure in parsed)}
+    return {str(measure): MEASURES[measure.name](near[measure.k], ideal, measure.k) for measure in parsed}
 
 
 def _accuracy(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
