@@ -156,7 +156,7 @@ def peer_train(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> No
     from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
-    pairs = inputs.training_pairs(for_gpu="device" in how)
+    pairs = inputs.training_pairs(device=how.get("device", "cpu"))
     columns = zip(*pairs, strict=True)
     dataset = Dataset.from_dict(dict(zip(("query", "document", "label"), map(list, columns), strict=True)))
     device = how.get("device", "cpu")
@@ -175,7 +175,7 @@ def peer_train_bi(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) ->
     )
     from sentence_transformers.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
 
-    queries, documents, _ = zip(*inputs.training_pairs(for_gpu="device" in how), strict=True)
+    queries, documents, _ = zip(*inputs.training_pairs(device=how.get("device", "cpu")), strict=True)
     dataset = Dataset.from_dict({"anchor": list(queries), "positive": list(documents)})
     encoder = SentenceTransformer(inputs.folder("bi-encoder", model), device=how.get("device", "cpu"))
     loss = MatryoshkaLoss(encoder, MultipleNegativesRankingLoss(encoder), list(MATRYOSHKA_DIMS))
@@ -224,7 +224,7 @@ def train_peer(
 
 def our_train(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> None:
     """Rankwright's run of a cross-encoder, as `rankwright train` does it."""
-    pairs = inputs.training_pairs(for_gpu="device" in how)
+    pairs = inputs.training_pairs(device=how.get("device", "cpu"))
     rows = [dict(zip(("query", "document", "label"), pair, strict=True)) for pair in pairs]
     base = inputs.folder("cross-encoder", model)
     train_ours(gate, rows, {"kind": "cross-encoder", "model.base": base, "model.max_length": MAX_LENGTH}, **how)
@@ -232,7 +232,7 @@ def our_train(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> Non
 
 def our_train_bi(gate: Gate, inputs: Inputs, *, model: str = "", **how: Any) -> None:
     """Rankwright's run of a Matryoshka bi-encoder."""
-    pairs = inputs.training_pairs(for_gpu="device" in how)
+    pairs = inputs.training_pairs(device=how.get("device", "cpu"))
     rows = [{"query": query, "positive": document} for query, document, _ in pairs]
     base = inputs.folder("bi-encoder", model)
     train_ours(

@@ -212,7 +212,7 @@ def limit_pairs(gate: Any, inputs: Inputs, *, model: str, batch_size: int) -> No
     """The operations of the training steps of a run, on average."""
     from rankwright import CrossEncoder
 
-    pairs = [(query, document) for query, document, _ in inputs.training_pairs(for_gpu=True)]
+    pairs = [(query, document) for query, document, _ in inputs.training_pairs(device="cuda")]
     tokenizer = CrossEncoder(inputs.folder("cross-encoder"), max_length=MAX_LENGTH, device="cpu", engine="torch")
     lengths = tokenizer.tokenize(pairs).lengths_B
     limit(gate, TRAINING_PASSES * operations(model, lengths.tolist()) * STEPS * batch_size / len(pairs))

@@ -46,9 +46,9 @@ class Inputs:
             return str(Path(self.families, f"{model}-cross-encoder" if kind == "cross-encoder" else model))
         return self.cross_encoder if kind == "cross-encoder" else self.bi_encoder
 
-    def training_pairs(self, *, for_gpu: bool) -> list[tuple[str, str, float]]:
+    def training_pairs(self, *, device: str) -> list[tuple[str, str, float]]:
         """Labelled pairs: a batch of them, or many batches for a GPU."""
-        return training_pairs(self.many[:NUM_MANY_TRAINING_PAIRS]) if for_gpu else self.pairs
+        return self.pairs if device == "cpu" else training_pairs(self.many[:NUM_MANY_TRAINING_PAIRS])
 
 
 def write_inputs(folder: Path, rows: Collection[str]) -> None:
