@@ -257,7 +257,7 @@ class Model(ABC):
         """
         from rankwright.models.worker_pool import WorkerPool, default_devices
 
-        devices = default_devices(self.checkpoint.wishes.engine) if target_devices is None else target_devices
+        devices = default_devices(self.checkpoint.wished_engine) if target_devices is None else target_devices
         return WorkerPool(self.checkpoint, devices, self.save if self._is_changed else None)
 
     @staticmethod
