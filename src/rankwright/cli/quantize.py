@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rankwright.cli.printing import print_json, print_table
-from rankwright.cli.verbs import make_room
 from rankwright.workflow.quantizing import quantization_rows, quantize_model
 
 
@@ -16,7 +15,6 @@ def quantize_verb(
     model: str, source: str, *, out: Path, data: Sequence[str], column: str | None, kind: str | None, as_json: bool
 ) -> None:
     """Quantise a model, and say what it lost."""
-    make_room(out)
     found = quantize_model(
         model,
         source,
@@ -29,7 +27,7 @@ def quantize_verb(
     if as_json:
         print_json(found.to_json())
     else:
-        calibrated = f"calibrated on {found.num_calibrated} texts, judged on {found.num_held_out} others"
+        calibrated = f"calibrated on {found.num_calibrated} {found.inputs}, judged on {found.num_held_out} others"
         print_table(quantization_rows(found), title=f"{found.model} ({found.kind}) in int8, {calibrated}")
         verdict = "int8 holds: written to" if found.holds else "int8 does NOT hold: nothing was written to"
         sys.stdout.write(f"{verdict} {out}\n")

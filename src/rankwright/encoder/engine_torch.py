@@ -121,8 +121,13 @@ def choose_dtype(dtype: str, device: torch.device) -> str:
         The name of the type; "auto" is bfloat16 where the device multiplies it natively.
 
     Raises:
-        ConfigError: a type that the device would have to emulate.
+        ConfigError: a type that torch has not, or that the device would have to emulate.
     """
+    if dtype not in ("auto", *DTYPES):
+        raise ConfigError(
+            f"dtype={dtype!r}: engine='torch' computes in {', '.join(DTYPES)} only; int8 is for engine='openvino' on "
+            "the CPU. Use dtype='auto', or leave out engine and device."
+        )
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return ("bfloat16" if native else "float16") if dtype == "auto" else dtype

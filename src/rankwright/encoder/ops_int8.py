@@ -132,13 +132,16 @@ def calibrate(
     Args:
         spec: the model.
         weights: float32 arrays by Hugging Face name.
-        batches: texts like those that the model will run.
+        batches: texts like those that the model will run; each batch has tokens.
 
     Returns:
-        `{path}.low`, `.step` and `.shift` of each layer; the same for the same texts.
+        `{path}.low`, `.step` and `.shift` of each layer, if there is one; the same for the same texts.
     """
     ops = InputOps(spec, weights)
-    compiled = import_openvino().Core().compile_model(build_graph(ops), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    graph = build_graph(ops)
+    if not ops.read:
+        return {}
+    compiled = import_openvino().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     names = [port.get_any_name() for port in compiled.inputs]
     groups = [paths for _, paths in ops.read.values()]
     share = SAMPLED / max(1, sum(batch.num_tokens for batch in batches))

@@ -13,20 +13,23 @@ from rankwright.encoder.int8 import fingerprint, layers_of
 from rankwright.errors import ConfigError, ModelFormatError, first_line
 from rankwright.hub import LEVELS_FILE
 from rankwright.text import plan_batches
-from rankwright.text.tokenizer import Text
+from rankwright.text.tokenizer import Text, Tokenizer
 
 if TYPE_CHECKING:
     from rankwright.models.loading import Checkpoint
 
 BATCH_TOKENS = 2048
-"""Padded tokens of a batch: what all layers read is kept until the batch is done."""
+"""Padded tokens of a batch, and of a text at most: what all layers read is kept until the batch is done."""
 
 
-def calibrate_on(checkpoint: "Checkpoint", texts: Sequence[Text], prompt: str) -> dict[str, np.ndarray]:
+def calibrate_on(
+    checkpoint: "Checkpoint", tokenizer: Tokenizer, texts: Sequence[Text], prompt: str
+) -> dict[str, np.ndarray]:
     """The levels of a checkpoint's linear layers, from what they read in these texts.
 
     Args:
         checkpoint: of a family that the CPU's engine runs.
+        tokenizer: the checkpoint's, with the length that the model cuts at.
         texts: texts or pairs.
         prompt: put before each.
 
@@ -38,16 +41,23 @@ def calibrate_on(checkpoint: "Checkpoint", texts: Sequence[Text], prompt: str) -
     """
     from rankwright.encoder.ops_int8 import calibrate
 
-    if not texts:
-        raise ConfigError("quantize needs texts to calibrate on, got none. Give a few hundred like those to be run.")
+    if isinstance(texts, str):
+        raise ConfigError(f"quantize needs a list of texts, got one string: {texts!r:.80}. Give a few hundred texts.")
+    texts = list(texts)
     if checkpoint.routes or checkpoint.spec.foreign is not None:
         raise ConfigError(
             f"{checkpoint.folder}: int8 is for models of one graph in the CPU's engine; this one "
             f"{'has a router' if checkpoint.routes else 'runs through transformers'}."
         )
-    tokens, _ = checkpoint.tokenizer.batch(texts, prompt=prompt)
+    tokens, _ = tokenizer.with_max_length(min(tokenizer.max_length, BATCH_TOKENS)).batch(texts, prompt=prompt)
     planned = plan_batches(tokens.lengths_B, batch_tokens=BATCH_TOKENS, powers_of_two=True)
-    levels = calibrate(checkpoint.spec, checkpoint.parameters, [tokens.select(rows) for rows in planned])
+    batches = [batch for rows in planned if (batch := tokens.select(rows)).num_tokens]
+    if not batches:
+        raise ConfigError(
+            f"quantize needs texts to calibrate on, got {'none' if not texts else 'only texts without tokens'}. "
+            "Give a few hundred like those to be run."
+        )
+    levels = calibrate(checkpoint.spec, checkpoint.parameters, batches)
     if not levels:
         raise ConfigError(f"{checkpoint.folder}: the model has no linear layers that read token states.")
     return levels
@@ -75,12 +85,14 @@ def read_levels(folder: Path, weights: Mapping[str, np.ndarray]) -> Mapping[str,
         with safe_open(path, framework="numpy") as file:
             levels = {name: file.get_tensor(name) for name in file.keys()}
             fitted_to = (file.metadata() or {}).get("weights")
-    except (SafetensorError, OSError) as error:
-        raise ModelFormatError(f"{path} is damaged ({first_line(error)}). Make it again, or remove it.") from error
+    except (SafetensorError, OSError, TypeError) as error:  # numpy has no bfloat16
+        raise ModelFormatError(
+            f"{path} is damaged ({first_line(error)}). Remove it; `rankwright quantize` makes another."
+        ) from error
     _check_shapes(path, levels, weights)
     if fitted_to != fingerprint(levels, weights):
         raise ModelFormatError(
-            f"{path} was made for other weights than those beside it. Use `rankwright quantize` again, or remove it."
+            f"{path} was made for other weights than those beside it. Remove it; `rankwright quantize` makes another."
         )
     return levels
 
@@ -105,12 +117,15 @@ def _check_shapes(path: Path, levels: Mapping[str, np.ndarray], weights: Mapping
     """Refuse a file that lacks a part of a layer, or whose parts do not fit the weights."""
     expected: dict[str, tuple[int, ...]] = {}
     for layer in layers_of(levels):
-        if f"{layer}.weight" in weights:
+        if f"{layer}.weight" in weights and weights[f"{layer}.weight"].ndim == 2:
             outputs, inputs = weights[f"{layer}.weight"].shape
             expected |= {f"{layer}.low": (inputs,), f"{layer}.step": (inputs,), f"{layer}.shift": (outputs,)}
     found = {name: array.shape for name, array in levels.items() if array.dtype == np.float32}
-    if not levels or found != expected or not all(np.isfinite(array).all() for array in levels.values()):
+    are_sound = all(
+        np.isfinite(array).all() and (not name.endswith(".step") or (array > 0).all()) for name, array in levels.items()
+    )
+    if not levels or found != expected or not are_sound:
         raise ModelFormatError(
-            f"{path} does not hold the levels of this model's linear layers. Use `rankwright quantize` again, or "
-            "remove it."
+            f"{path} does not hold the levels of this model's linear layers. Remove it; `rankwright quantize` makes "
+            "another."
         )

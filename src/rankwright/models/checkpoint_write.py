@@ -83,10 +83,7 @@ def write_checkpoint(
         ModelFormatError: `source` holds no tokenizer.
     """
     folder = folder.absolute()
-    if folder.exists() and not (folder.is_dir() and (_is_checkpoint(folder) or not any(folder.iterdir()))):
-        raise ConfigError(
-            f"{folder} holds other files than a checkpoint, and saving replaces the whole folder. Give a new folder."
-        )
+    check_room(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         new = Path(temporary) / "new"
@@ -100,6 +97,23 @@ def write_checkpoint(
             _sync(path)
         _exchange(new, folder, aside=Path(temporary) / "old")
         _sync(folder.parent)
+
+
+def check_room(folder: Path) -> None:
+    """Refuse a folder that a checkpoint may not replace.
+
+    Args:
+        folder: where one is to be written.
+
+    Raises:
+        ConfigError: it is a file, or holds other files than a checkpoint.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file, and a model is saved as a folder. Give a new folder.")
+    if folder.exists() and not _is_checkpoint(folder) and any(folder.iterdir()):
+        raise ConfigError(
+            f"{folder} holds other files than a checkpoint, and saving replaces the whole folder. Give a new folder."
+        )
 
 
 def _exchange(new: Path, folder: Path, *, aside: Path) -> None:

@@ -99,6 +99,11 @@ class Checkpoint:
         parameters = {name: array for name, array in self.parameters.items() if not name.startswith(dropped)}
         return replace(self.with_spec(replace(self.spec, modules=modules)), parameters=parameters)
 
+    @property
+    def wished_engine(self) -> str:
+        """The engine asked for; int8 asks for the only one that has it."""
+        return "openvino" if self.wishes.dtype == "int8" else self.wishes.engine
+
     def wished(self, *, device: str | None = None, dtype: str | None = None) -> "Checkpoint":
         """The same checkpoint for another device or type of computation; None: as it was."""
         wishes = replace(self.wishes, device=device or self.wishes.device, dtype=dtype or self.wishes.dtype)

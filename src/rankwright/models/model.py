@@ -107,11 +107,13 @@ class Model(ABC):
             A new model; this one is not changed.
 
         Raises:
-            ConfigError: a model without linear layers that the CPU's engine runs.
+            ConfigError: no texts, or a model without linear layers that the CPU's engine runs.
         """
         from rankwright.models.calibration import calibrate_on
 
-        return self._twin(self.checkpoint.with_levels(calibrate_on(self.checkpoint, texts, self._prompt(None, None))))
+        return self._twin(
+            self.checkpoint.with_levels(calibrate_on(self.checkpoint, self._tokenizer, texts, self._prompt(None, None)))
+        )
 
     def save(self, folder: str | Path, tensors: Mapping[str, np.ndarray] | None = None) -> None:
         """Write a checkpoint that rankwright, sentence-transformers 2 to 6 and transformers load.
@@ -255,7 +257,7 @@ class Model(ABC):
         """
         from rankwright.models.worker_pool import WorkerPool, default_devices
 
-        devices = default_devices(self.checkpoint.wishes.engine) if target_devices is None else target_devices
+        devices = default_devices(self.checkpoint.wished_engine) if target_devices is None else target_devices
         return WorkerPool(self.checkpoint, devices, self.save if self._is_changed else None)
 
     @staticmethod

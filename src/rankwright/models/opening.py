@@ -29,7 +29,7 @@ def open_model(
         name: a folder, or a name on the Hub.
         kind: "bi-encoder" or "cross-encoder"; None: what the files say (`kind_of`).
         engine: "auto", "openvino" or "torch".
-        dtype: "auto", "float32", "bfloat16" or "float16".
+        dtype: "auto", "float32", "bfloat16", "float16" or "int8".
         device: "auto", "cpu", "cuda", ...
         max_length: tokens of a text (or pair) at most; None: the checkpoint's.
 

@@ -14,6 +14,7 @@ import numpy as np
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation.parity import MOST_RANKED, kendall_tau
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.models.checkpoint_write import check_room
 from rankwright.models.opening import open_model
 from rankwright.models.similarity import unit
 from rankwright.text.tokenizer import Text
@@ -23,6 +24,8 @@ from rankwright.workflow.verify_texts import Material, read_given_pairs
 
 MOST_CALIBRATED, MOST_HELD_OUT = 512, 256
 """Texts (or pairs) that suffice for each half; more take longer."""
+
+INPUTS = {"bi-encoder": "texts", "cross-encoder": "pairs"}
 
 LEAST_TEXTS = 16
 
@@ -45,7 +48,7 @@ class Loss:
     @property
     def holds(self) -> bool:
         """Whether no more is lost than `MOST_LOST`."""
-        return self.float32 - self.int8 <= MOST_LOST
+        return round(self.float32 - self.int8, 5) <= MOST_LOST
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class Quantization:
         """Whether the order and every measure are kept."""
         return (self.kendall_tau or 0) >= LEAST_TAU and all(loss.holds for loss in self.losses)
 
+    @property
+    def inputs(self) -> str:
+        """What the model runs: texts or pairs."""
+        return INPUTS[self.kind]
+
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         return {"holds": self.holds, "least_kendall_tau": LEAST_TAU, "most_lost": MOST_LOST, **asdict(self)}
@@ -109,18 +117,24 @@ def quantize_model(
 
     Raises:
         DataError: fewer than `LEAST_TEXTS` different texts (or pairs).
-        ConfigError: a cross-encoder with several outputs, which give no order.
+        ConfigError: a folder that may not be replaced, or a cross-encoder with several outputs, which give no order.
     """
+    check_room(out)
     examined = [read_evaluation_data(each) for each in data]
     exact = open_model(name, kind=kind, engine="openvino", dtype="float32", device="cpu")
+    if out.exists() and out.samefile(exact.folder):
+        raise ConfigError(f"{out} is the model's own folder, whose other files would be lost. Give another folder.")
     if getattr(exact, "num_labels", 1) != 1:
         raise ConfigError(f"{name}: several outputs give no order to compare int8 by. Use model.quantize(texts).")
     texts = Material(exact.kind, list(dict.fromkeys(read_given_pairs(source, column=column)))).texts
     texts = list(dict.fromkeys(texts))
     if len(texts) < LEAST_TEXTS:
-        raise DataError(f"{source}: {len(texts)} different texts, expected {LEAST_TEXTS} or more, best a few hundred.")
+        raise DataError(
+            f"{source}: {len(texts)} different {INPUTS[exact.kind]}, expected {LEAST_TEXTS} or more, best a few "
+            "hundred."
+        )
     calibrated, held_out = _halves(texts)
-    say(f"calibrating on {len(calibrated)} texts")
+    say(f"calibrating on {len(calibrated)} {INPUTS[exact.kind]}")
     quantized = exact.quantize(calibrated)
     speeds, outputs = {}, {}
     for model in (quantized, exact, exact.with_dtype("auto")):
@@ -151,7 +165,6 @@ def quantization_rows(found: Quantization) -> list[list[str]]:
     Returns:
         Rows; the first is the head.
     """
-    unit_of_work = "pairs" if found.kind == "cross-encoder" else "texts"
     tau = "-" if found.kendall_tau is None else f"{found.kendall_tau:.4f}"
     rows = [["what", "int8", "float32", "allowed"], ["Kendall's tau to float32", tau, "1.0000", f">= {LEAST_TAU}"]]
     if found.lowest_cosine is not None:
@@ -161,7 +174,7 @@ def quantization_rows(found: Quantization) -> list[list[str]]:
         rows.append([f"{loss.measure} on {loss.dataset}", f"{loss.int8:.4f}", f"{loss.float32:.4f}", allowed])
     speeds = found.texts_per_s
     int8 = f"{speeds['int8']:,.1f}" if "int8" in speeds else "emulated"
-    rows.append([f"{unit_of_work}/s", int8, f"{speeds['float32']:,.1f}", "-"])
+    rows.append([f"{found.inputs}/s", int8, f"{speeds['float32']:,.1f}", "-"])
     return rows
 
 

@@ -200,7 +200,7 @@ def test_a_gpu_is_taken_unless_the_user_says_otherwise(
     def torch_engine(spec: ModelSpec, parameters: Any, *, dtype: str, device: str) -> str:
         return f"torch {device}"
 
-    def openvino_engine(spec: ModelSpec, parameters: Any, *, dtype: str) -> str:
+    def openvino_engine(spec: ModelSpec, parameters: Any, *, dtype: str, levels: Any) -> str:
         return "openvino"
 
     monkeypatch.setattr(engine_module, "has_cuda", lambda: True)
@@ -237,14 +237,15 @@ def test_the_type_is_the_fastest_native_one_or_what_was_asked() -> None:
     assert engine_openvino.choose_dtype("auto", none) == "float32"
     assert engine_openvino.choose_dtype("float32", both) == "float32"
     assert engine_openvino.choose_dtype("bfloat16", both) == "bfloat16"
+    assert engine_openvino.choose_dtype("int8", none) == "int8"
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8"])
 def test_a_type_that_the_cpu_would_emulate_is_an_error(dtype: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        engine_openvino.choose_dtype(dtype, ["INT8", "FP32"])
+        engine_openvino.choose_dtype(dtype, ["WINOGRAD", "FP32"])
     assert str(caught.value) == (
-        f"dtype={dtype!r} is not native to this CPU (it has FP32, INT8). "
+        f"dtype={dtype!r} is not native to this CPU (it has FP32, WINOGRAD). "
         "Use dtype='auto', which takes the fastest type that is."
     )
 

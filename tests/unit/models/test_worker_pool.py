@@ -179,11 +179,14 @@ def test_without_named_devices_each_gpu_or_every_eight_cores_get_a_worker(monkey
 
 def test_a_pool_without_named_devices_starts_those(model: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[str, ...]] = []
-    monkeypatch.setattr(worker_pool, "default_devices", lambda engine: ["a", "b"])
+    engines: list[str] = []
+    monkeypatch.setattr(worker_pool, "default_devices", lambda engine: engines.append(engine) or ["a", "b"])
     monkeypatch.setattr(worker_pool, "WorkerPool", lambda checkpoint, devices, save: started.append(devices))
     model.start_multi_process_pool()
     model.start_multi_process_pool(target_devices=["c"])
     assert started == [["a", "b"], ["c"]]
+    model.with_dtype("int8").start_multi_process_pool()  # which no GPU computes
+    assert engines == [model.checkpoint.wishes.engine, "openvino"]
 
 
 @pytest.mark.parametrize(
