@@ -3,6 +3,7 @@
 In: a checkpoint and texts, or a folder. Out: levels by name (`encoder/int8.py`); `int8.safetensors`.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,10 +72,10 @@ def read_levels(folder: Path, weights: Mapping[str, np.ndarray]) -> Mapping[str,
         weights: the checkpoint's, to which the levels must have been fitted.
 
     Returns:
-        Levels by name; None where there is no file of them.
+        Levels by name; None where there is no file of them, or (with a warning) one that was fitted to other weights.
 
     Raises:
-        ModelFormatError: a damaged file, or one that was fitted to other weights.
+        ModelFormatError: a damaged file, or one of another model.
     """
     path = folder / LEVELS_FILE
     if not path.is_file():
@@ -91,9 +92,12 @@ def read_levels(folder: Path, weights: Mapping[str, np.ndarray]) -> Mapping[str,
         ) from error
     _check_shapes(path, levels, weights)
     if fitted_to != fingerprint(levels, weights):
-        raise ModelFormatError(
-            f"{path} was made for other weights than those beside it. Remove it; `rankwright quantize` makes another."
+        warnings.warn(
+            f"{path} was made for other weights than those beside it, so that this model has no int8. Remove it; "
+            "`rankwright quantize` makes another.",
+            stacklevel=2,
         )
+        return None
     return levels
 
 
