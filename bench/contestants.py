@@ -289,7 +289,7 @@ def curve(gate: Gate, inputs: Inputs, *, name: str, library: str) -> None:
     """One library at every size of a curve, one after the other; the result has a value for each size."""
     value = searching(library) if name == "corpus" else running(inputs, name, library)
     sizes = CURVES[name].sizes
-    if name == "memory":  # a peak only rises, so each size is run once
+    if name == "memory-length":  # a peak only rises, so each size is run once
         found = [value(size) for size in sizes]
         repeat(gate, lambda: found)
     else:
@@ -324,7 +324,7 @@ def running(inputs: Inputs, name: str, library: str) -> Callable[[int], float]:
         if name == "length":
             model.max_seq_length = size
             return size * len(long) / seconds(lambda: model.encode(long))
-        if name == "memory":
+        if name == "memory-length":
             model.max_seq_length = size
             model.encode(long)
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

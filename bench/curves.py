@@ -30,7 +30,7 @@ CURVES = {
     "corpus": Curve(
         "Searching the best 100 for 100 queries", "documents", "seconds", (10_000, 100_000, 300_000, 600_000)
     ),
-    "memory": Curve("Peak memory by length, 32 texts", "tokens of a text", "MB", (16, 64, 128, 256)),
+    "memory-length": Curve("Peak memory by length, 32 texts", "tokens of a text", "MB", (16, 64, 128, 256)),
 }
 
 

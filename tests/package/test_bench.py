@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench import gpu
+from bench.curves import CURVES
 from bench.gate import Contestant
 from bench.inputs import training_pairs
 from bench.limits import encoding_operations, limit
@@ -36,6 +37,7 @@ from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, {str(ROOT)!r})
+from bench.curves import CURVES
 from bench.gate import Gate
 
 gate, runs, result = Gate(Path(sys.argv[-1])), 0, None
@@ -237,6 +239,11 @@ def test_rows_start_with_the_peer_as_it_comes_and_end_with_ours_or_the_limit() -
         sides = [entry.side for entry in row.entries if entry.side != "part"]
         assert sides == sorted(sides, key=["peer", "ours", "limit"].index), row.name
         assert {"peer", "ours"} <= set(sides), row.name
+
+
+def test_rows_and_curves_are_told_apart_by_name() -> None:
+    names = [row.name for row in ROWS] + list(CURVES)
+    assert len(set(names)) == len(names)
 
 
 def test_how_much_of_the_limit_is_reached(tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ def match_parameters(
     for module in parameters(spec):
         for name, shape in module.tensors.items():
             found = find_tensor(name, spec, weights)
-            may_draw = module.path in head_paths(spec) and (found is None or weights[found].shape != shape)
-            if rng is not None and may_draw:
-                matched[name] = _draw(module, name, shape, spec, rng)
+            drawn_by = rng if rng is not None and module.path in head_paths(spec) else None
+            if drawn_by is not None and (found is None or weights[found].shape != shape):
+                matched[name] = _draw(module, name, shape, spec, drawn_by)
             elif found is None:
                 raise ModelFormatError(
                     f"{checkpoint} has no tensor {name!r} (shape {shape}), which a {spec.architecture.family} "

@@ -185,7 +185,7 @@ def test_backend_is_the_engine(folder: Path) -> None:
     ("call", "message"),
     [
         (lambda: engine_of("onnx", None), r"backend='onnx': .* Use engine='auto', 'openvino' or 'torch'"),
-        (lambda: dtype_of("int4", None), r"dtype='int4': expected 'auto', 'float32', 'bfloat16' or 'float16'"),
+        (lambda: dtype_of("int4", None), r"dtype='int4': expected 'auto', 'float32', 'bfloat16', 'float16' or 'int8'"),
         (
             lambda: dtype_of(None, {"device_map": "auto"}),
             r"model_kwargs has the key 'device_map'.* dtype=, engine= and",
