@@ -64,10 +64,11 @@ class Int8Ops(OpenVINOOps):
         """0 to 255 for each feature; made once for the layers that read the same states."""
         key = ("levels", id(x), step_I.tobytes())
         if key not in self.constants:
-            scaled = self.op.multiply(x, self.op.constant(1 / step_I))
-            shifted = self.op.add(scaled, self.op.constant(-low_I / step_I))
+            # first the start, then the step: in bfloat16 a large start would take the levels of a small range
+            shifted = self.op.add(x, self.op.constant(-low_I))
+            scaled = self.op.multiply(shifted, self.op.constant(1 / step_I))
             # x is kept beside its levels, so that no other node can have its id
-            self.constants[key] = x, (_emulated_levels if self.emulates else _levels)(self.op, shifted)
+            self.constants[key] = x, (_emulated_levels if self.emulates else _levels)(self.op, scaled)
         return self.constants[key][1]
 
 
