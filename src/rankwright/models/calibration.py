@@ -1,36 +1,34 @@
 """The levels of int8: found on texts, kept beside the weights that they were fitted to.
 
-In: a checkpoint and texts, or a folder. Out: levels by name (`encoder/int8.py`); `int8.safetensors`.
+In: a model and texts, or a folder. Out: levels by name (`encoder/int8.py`); `int8.safetensors`.
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rankwright.encoder.int8 import fingerprint, layers_of
+from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ConfigError, ModelFormatError, first_line
 from rankwright.hub import LEVELS_FILE
 from rankwright.text import plan_batches
 from rankwright.text.tokenizer import Text, Tokenizer
-
-if TYPE_CHECKING:
-    from rankwright.models.loading import Checkpoint
 
 BATCH_TOKENS = 2048
 """Padded tokens of a batch, and of a text at most: what all layers read is kept until the batch is done."""
 
 
 def calibrate_on(
-    checkpoint: "Checkpoint", tokenizer: Tokenizer, texts: Sequence[Text], prompt: str
+    spec: ModelSpec, weights: Mapping[str, np.ndarray], tokenizer: Tokenizer, texts: Sequence[Text], prompt: str
 ) -> dict[str, np.ndarray]:
-    """The levels of a checkpoint's linear layers, from what they read in these texts.
+    """The levels of a model's linear layers, from what they read in these texts.
 
     Args:
-        checkpoint: of a family that the CPU's engine runs.
-        tokenizer: the checkpoint's, with the length that the model cuts at.
+        spec: the model, of a family that the CPU's engine runs.
+        weights: arrays by Hugging Face name.
+        tokenizer: with the length that the model cuts at.
         texts: texts or pairs.
         prompt: put before each.
 
@@ -38,18 +36,15 @@ def calibrate_on(
         Levels by name.
 
     Raises:
-        ConfigError: no texts, or a model that has no such layers.
+        ConfigError: no texts, or a model without such layers in the CPU's engine.
     """
     from rankwright.encoder.ops_int8 import calibrate
 
     if isinstance(texts, str):
         raise ConfigError(f"quantize needs a list of texts, got one string: {texts!r:.80}. Give a few hundred texts.")
     texts = list(texts)
-    if checkpoint.routes or checkpoint.spec.foreign is not None:
-        raise ConfigError(
-            f"{checkpoint.folder}: int8 is for models of one graph in the CPU's engine; this one "
-            f"{'has a router' if checkpoint.routes else 'runs through transformers'}."
-        )
+    if spec.foreign is not None:
+        raise ConfigError("int8 is for models with a graph in the CPU's engine; this one runs through transformers.")
     tokens, _ = tokenizer.with_max_length(min(tokenizer.max_length, BATCH_TOKENS)).batch(texts, prompt=prompt)
     planned = plan_batches(tokens.lengths_B, batch_tokens=BATCH_TOKENS, powers_of_two=True)
     batches = [batch for rows in planned if (batch := tokens.select(rows)).num_tokens]
@@ -58,9 +53,9 @@ def calibrate_on(
             f"quantize needs texts to calibrate on, got {'none' if not texts else 'only texts without tokens'}. "
             "Give a few hundred like those to be run."
         )
-    levels = calibrate(checkpoint.spec, checkpoint.parameters, batches)
+    levels = calibrate(spec, weights, batches)
     if not levels:
-        raise ConfigError(f"{checkpoint.folder}: the model has no linear layers that read token states.")
+        raise ConfigError("int8 is for linear layers that read token states, and this model has none.")
     return levels
 
 

@@ -111,9 +111,11 @@ class Model(ABC):
         """
         from rankwright.models.calibration import calibrate_on
 
-        return self._twin(
-            self.checkpoint.with_levels(calibrate_on(self.checkpoint, self._tokenizer, texts, self._prompt(None, None)))
-        )
+        own = self.checkpoint
+        if own.routes:
+            raise ConfigError(f"{self.folder}: int8 is for models of one graph; this one has a router.")
+        prompt = self._prompt(None, None)
+        return self._twin(own.with_levels(calibrate_on(own.spec, own.parameters, self._tokenizer, texts, prompt)))
 
     def save(self, folder: str | Path, tensors: Mapping[str, np.ndarray] | None = None) -> None:
         """Write a checkpoint that rankwright, sentence-transformers 2 to 6 and transformers load.

@@ -155,7 +155,7 @@ def test_no_texts_and_models_without_such_layers_are_refused(tiny: Any) -> None:
         BiEncoder(tiny.bi_encoder("bert")).quantize([])
     with pytest.raises(ConfigError, match="needs a list of texts, got one string: 'a text'"):
         BiEncoder(tiny.bi_encoder("bert")).quantize("a text")
-    with pytest.raises(ConfigError, match="no linear layers that read token states"):
+    with pytest.raises(ConfigError, match="linear layers that read token states, and this model has none"):
         BiEncoder(tiny.built(build_static)).quantize(TEXTS)
     with pytest.raises(ConfigError, match="runs through transformers"):
         BiEncoder(tiny.built(build_foreign, "albert")).quantize(TEXTS)
@@ -193,10 +193,10 @@ def test_texts_are_cut_as_the_model_cuts_them_and_to_what_memory_holds(
 def test_texts_without_tokens_are_left_out(tiny: Any) -> None:
     model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32", engine="openvino")
     bare = replace(model.tokenizer, adds_special_tokens=False)
-    levels = calibrate_on(model.checkpoint, bare, ["", *TEXTS, *[""] * 40], "")
-    assert levels.keys() == calibrate_on(model.checkpoint, bare, TEXTS, "").keys()
+    levels = calibrate_on(model.spec, model.checkpoint.parameters, bare, ["", *TEXTS, *[""] * 40], "")
+    assert levels.keys() == calibrate_on(model.spec, model.checkpoint.parameters, bare, TEXTS, "").keys()
     with pytest.raises(ConfigError, match="got only texts without tokens"):
-        calibrate_on(model.checkpoint, bare, ["", ""], "")
+        calibrate_on(model.spec, model.checkpoint.parameters, bare, ["", ""], "")
 
 
 def test_worker_processes_compute_in_int8(saved: Path) -> None:

@@ -35,6 +35,12 @@ def test_a_task_without_a_route_is_an_error_that_names_those_with_one(tiny: Any)
     assert model.encode("a", task="passage").shape == (16,)
 
 
+def test_a_model_with_a_router_has_no_int8(tiny: Any) -> None:
+    model = BiEncoder(tiny.built(with_router, tiny.bi_encoder("bert"), default_route="passage"))
+    with pytest.raises(ConfigError, match=r"int8 is for models of one graph; this one has a router\."):
+        model.quantize(["a text"])
+
+
 def test_a_text_without_a_task_is_an_error_where_the_router_has_no_default(tiny: Any) -> None:
     folder = tiny.built(with_router, tiny.bi_encoder("bert"), default_route=None, allow_empty_key=False)
     model = BiEncoder(folder)
