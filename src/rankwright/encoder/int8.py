@@ -121,8 +121,8 @@ def fingerprint(levels: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarr
         weights: those of the model.
 
     Returns:
-        A checksum of the first row of each quantised layer's weight, which training changes with the others; "" where one
-        of them is missing.
+        A checksum of the first row of each quantised layer's weight, which training changes with the others; "" where
+        one of them is missing.
     """
     found = 0
     for path in layers_of(levels):
