@@ -1,7 +1,7 @@
 """Attention inside each text of a packed batch, by torch.
 
 In: queries, keys and values of packed tokens. Does: on a GPU in half precision flash attention over the packed rows;
-else SDPA, or explicit products, over groups of similar length. Out: packed rows.
+in training on a CPU blocks; else SDPA, or explicit products, over groups of similar length. Out: packed rows.
 Letters: T packed tokens, G texts of a group, H heads, L length of a group, D features of a head.
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rankwright.encoder.attention_blocks import Work, attend_by_blocks
 from rankwright.encoder.inputs_torch import PackedInputs
 
 
@@ -52,7 +53,14 @@ class Attention:
         is_plain = self.bias is None and not (first_only and self.window)
         if is_plain and takes_packed(q.device, q.dtype, q.shape[-1] // self.heads):
             return self._packed(q, k, v, first_only=first_only)
+        if self._trains() and q.device.type == "cpu":
+            rate = 0.0 if self.inputs.dropout_seed is None else self.rate
+            work = Work(self.inputs, heads=self.heads, window=self.window, rate=rate, first_only=first_only)
+            return attend_by_blocks(q, k, v, self.bias, work)
         return self._grouped(q, k, v, first_only=first_only)
+
+    def _trains(self) -> bool:
+        return self.inputs.dropout_seed is not None or torch.is_grad_enabled()
 
     def _packed(self, q: Tensor, k: Tensor, v: Tensor, *, first_only: bool) -> Tensor:
         """The kernel under `torch.nn.attention.varlen_attn`, which leaves out the dropout that this one has."""
@@ -89,16 +97,16 @@ class Attention:
                 for x in (queries[i], keys[i], values[i])
             )
             mask = _mask(groups.lengths[i], length, q_GHLD, self.window, self.bias)
-            if inputs.dropout_seed is None and not torch.is_grad_enabled():
-                out_GHLD = F.scaled_dot_product_attention(q_GHLD, k_GHLD, v_GHLD, attn_mask=mask)
-            else:
+            if self._trains():
                 out_GHLD = self._explicit(q_GHLD, k_GHLD, v_GHLD, mask)
+            else:
+                out_GHLD = F.scaled_dot_product_attention(q_GHLD, k_GHLD, v_GHLD, attn_mask=mask)
             outputs.append(out_GHLD.transpose(1, 2).reshape(-1, q.shape[-1]))
         joined = torch.cat(outputs)
         return joined.index_select(0, order.argsort() if first_only else inputs.scatter_T)
 
     def _explicit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """For training: the backward pass of flash attention is slower on a CPU, and has no seeded dropout there."""
+        """For training on a GPU without flash attention."""
         scores = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
         if mask is not None:
             scores = scores + mask

@@ -3,8 +3,14 @@
 In: a tensor and a seeded generator. Does: compares random bytes with a threshold. Out: the tensor, thinned and scaled.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
+
+LEVELS = 256
+"""A byte has so many."""
 
 
 def cheap_dropout(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:
@@ -21,7 +27,31 @@ def cheap_dropout(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:
     Returns:
         A tensor like x.
     """
-    threshold = min(round(rate * 256), 255)
-    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
-    return x * kept.to(x.device, x.dtype).mul_(256 / (256 - threshold))
+    return x * draw_kept(x.shape, rate, generator).to(x.device, x.dtype).mul_(kept_scale(rate))
+
+
+def draw_kept(shape: Sequence[int], rate: float, generator: torch.Generator) -> Tensor:
+    """Which elements are kept.
+
+    Args:
+        shape: of the mask.
+        rate: share of the zeros.
+        generator: a CPU generator.
+
+    Returns:
+        Zeros and ones, uint8: torch turns them into floats five times as fast as booleans.
+    """
+    num = int(np.prod(shape))
+    words = torch.empty((num + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    # numpy compares bytes more than ten times as fast as torch.
+    kept = words.numpy().view(np.uint8)[:num] >= _threshold(rate)
+    return torch.from_numpy(kept.view(np.uint8)).view(*shape)
+
+
+def kept_scale(rate: float) -> float:
+    """What elements that are kept are multiplied by."""
+    return LEVELS / (LEVELS - _threshold(rate))
+
+
+def _threshold(rate: float) -> int:
+    return min(round(rate * LEVELS), LEVELS - 1)

@@ -15,6 +15,9 @@ from torch import Tensor
 from rankwright.encoder.packing import AttentionGroups, group_by_length
 from rankwright.text import TokenBatch
 
+EQUAL_SCORES = 1 << 15
+"""Of a head, for texts of one length: more texts do not need fewer calls that count."""
+
 
 @dataclass
 class PackedInputs:
@@ -94,6 +97,13 @@ class PackedInputs:
         """Texts of similar length together."""
         assert self.lengths_B is not None
         return group_by_length(np.concatenate([[0], np.cumsum(self.lengths_B)]))
+
+    @cached_property
+    def equal_groups(self) -> AttentionGroups:
+        """Texts of one length together, as many as have few scores."""
+        assert self.lengths_B is not None
+        starts_B1 = np.concatenate([[0], np.cumsum(self.lengths_B)])
+        return group_by_length(starts_B1, ratio=1.0, max_scores=EQUAL_SCORES)
 
     @cached_property
     def gather_P(self) -> Tensor:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+import rankwright.encoder.attention_blocks as blocks_module
 import rankwright.encoder.engine as engine_module
 import rankwright.encoder.engine_torch as torch_module
 import rankwright.encoder.inputs_torch as inputs_module
-import rankwright.encoder.ops_torch as ops_module
 from rankwright import BiEncoder, CrossEncoder
 from rankwright.encoder import engine_openvino
 from rankwright.encoder.engine import make_engine
@@ -137,21 +137,20 @@ def test_attention_dropout_acts_whether_all_or_first_tokens_are_computed(tiny: A
         model = BiEncoder(tiny.bi_encoder(family, pooling=(pooling,), config=config)) if pooling == "mean" else model
         batch = model.tokenize(list(CORPUS[:4]) if pooling == "mean" else [(QUERY, text) for text in CORPUS[:4]])
         module = model.trainable()
-        calls: list[float] = []
-        original = ops_module.cheap_dropout
+        rates: list[float] = []
+        original = blocks_module.draw_kept
 
-        def counted(x: Any, rate: float, generator: Any, calls: Any = calls, original: Any = original) -> Any:
-            if x.ndim == 4:
-                calls.append(rate)
-            return original(x, rate, generator)
+        def noted(shape: Any, rate: float, generator: Any, rates: Any = rates, original: Any = original) -> Any:
+            rates.append(rate)
+            return original(shape, rate, generator)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ops_module, "cheap_dropout", counted)
+            patch.setattr(blocks_module, "draw_kept", noted)
             module.train()(batch, dropout_seed=3)
-            groups = len(group_by_length(batch.starts_B1).shapes)
-            assert calls == [0.5] * 3 * groups, "each layer and each group of lengths"
+            lengths = len(set(batch.lengths_B.tolist()))
+            assert rates == [0.5] * 3 * lengths, "each layer and each length"
             module.eval()(batch, dropout_seed=3)
-            assert len(calls) == 3 * groups
+            assert len(rates) == 3 * lengths
 
 
 def test_padding_is_up_to_the_next_multiple_and_masked() -> None:
