@@ -95,7 +95,7 @@ def test_dropout_keeps_the_expectation() -> None:
     arguments = tensors(of, has_bias=False)
     with torch.no_grad():
         mean = torch.stack([attend_by_blocks(*arguments, of) for _ in range(500)]).mean(0)
-        torch.testing.assert_close(mean, expected(*arguments, of), rtol=0, atol=0.15)
+        torch.testing.assert_close(mean, expected(*arguments, of), rtol=0, atol=0.3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
