@@ -25,7 +25,7 @@ from rankwright.text import TokenBatch
 from rankwright.training import checkpoints
 from rankwright.training.batches import prefetch
 from rankwright.training.checkpoints import MetricsFile, TrainingState
-from rankwright.training.devices import autocast, release_memory, stop_signals, training_dtype
+from rankwright.training.devices import autocast, keep_memory, release_memory, stop_signals, training_dtype
 from rankwright.training.optimizer import make_adamw
 from rankwright.training.parts import backward_in_parts
 from rankwright.training.plan import BatchPlan, MicroBatch, dropout_seed
@@ -141,7 +141,7 @@ def run_training(  # noqa: C901  (a recipe is better whole)
         accelerator.wait_for_everyone()
 
     steps = range(state.step + 1, plan.num_steps + 1)
-    with stop_signals() as stop, closing(prefetch(passes_of, steps)) as prefetched:
+    with stop_signals() as stop, keep_memory(device), closing(prefetch(passes_of, steps)) as prefetched:
         started = time.perf_counter()
         for step, passes in zip(steps, prefetched, strict=True):
             # 2. Gradients of the mean loss over all rows of the step, on whichever process they are.

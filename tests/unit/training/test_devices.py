@@ -1,4 +1,6 @@
 import os
+import platform
+import resource
 import signal
 import sys
 import threading
@@ -10,7 +12,14 @@ import torch
 
 from rankwright.encoder import engine_torch
 from rankwright.errors import ConfigError
-from rankwright.training.devices import autocast, make_accelerator, release_memory, stop_signals, training_dtype
+from rankwright.training.devices import (
+    autocast,
+    keep_memory,
+    make_accelerator,
+    release_memory,
+    stop_signals,
+    training_dtype,
+)
 from tests.unit.training.tiny_job import deliver
 
 CPU = torch.device("cpu")
@@ -104,3 +113,16 @@ def test_holes_in_the_heap_are_given_back() -> None:
     release_memory()
     assert resident_mb() < before - 40
     assert len(blocks) == 1000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps memory on request")
+def test_memory_of_a_step_is_there_for_the_next_one_and_given_back_at_the_end() -> None:
+    def page_faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.empty(1 << 26, dtype=torch.uint8).fill_(1)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with keep_memory(torch.device("cpu")):
+        page_faults()
+        assert page_faults() < 100
+    assert page_faults() > 1000
