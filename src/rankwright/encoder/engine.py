@@ -26,6 +26,8 @@ class Engine(Protocol):
     """Whether each new shape of a batch costs time and memory once."""
     in_flight: int
     """How many calls of `run` at a time are worth making."""
+    emulates: bool
+    """Whether the device has no products of `dtype`: numbers are those of the type, and speed is not."""
 
     def run(self, batch: TokenBatch) -> np.ndarray:
         """(B, size) float32: embeddings, or logits before the activation; (T, size): token states, of all texts."""

@@ -24,6 +24,7 @@ class TorchEngine:
 
     name = "torch"
     fixes_shapes = False
+    emulates = False
 
     def __init__(
         self, spec: ModelSpec, parameters: Mapping[str, np.ndarray], *, dtype: str = "auto", device: str = "cpu"

@@ -141,7 +141,7 @@ def quantize_model(
         if model.dtype not in speeds:
             say(f"running {len(held_out)} others in {model.dtype}")
             outputs[model.dtype], speeds[model.dtype] = _run(model, held_out)
-    if getattr(quantized.checkpoint.engine, "emulates", False):
+    if quantized.checkpoint.engine.emulates:
         del speeds["int8"]
     losses = []
     for each in examined:

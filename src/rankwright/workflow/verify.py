@@ -136,7 +136,7 @@ def computations(model: BiEncoder | CrossEncoder) -> Iterator[BiEncoder | CrossE
                 made = twin.checkpoint.engine
             except ConfigError:  # the device would have to emulate the type, or it is int8 and was not calibrated
                 continue
-            if not getattr(made, "emulates", False):
+            if not made.emulates:
                 yield twin
 
 

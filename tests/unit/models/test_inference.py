@@ -23,6 +23,7 @@ class SmallEngine:
     dtype = "float32"
     fixes_shapes = True
     in_flight = 1
+    emulates = False
 
     def __init__(self, memory: int = 1 << 30) -> None:
         self.memory = memory
