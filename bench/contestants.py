@@ -20,7 +20,7 @@ from bench.families import NAMES, STATIC
 from bench.gate import Gate, repeat
 from bench.inputs import MAX_LENGTH, NUM_FEW, NUM_TRAINING_PAIRS, Inputs, read_inputs
 from bench.limits import TRAINING_PASSES, limit_encoding, limit_evaluate, limit_search
-from bench.peers_onnx import fastembed_encode, onnxruntime_encode
+from bench.peers_onnx import fastembed_encode, onnxruntime_encode, onnxruntime_rerank
 from bench.retrieval import (
     NUM_SEARCHES,
     TOP_K,
@@ -367,6 +367,8 @@ CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
     "limit-evaluate": limit_evaluate,
     "limit-search": limit_search,
     "onnxruntime-encode": onnxruntime_encode,
+    "onnxruntime-rerank": partial(onnxruntime_rerank, pairs=all_pairs),
+    "onnxruntime-rerank-few": partial(onnxruntime_rerank, pairs=few_pairs),
     "fastembed-encode": fastembed_encode,
     "peer-train": peer_train,
     "peer-train-bf16": partial(peer_train, bf16=True),

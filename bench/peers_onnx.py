@@ -1,19 +1,19 @@
 """Two peers that run ONNX files, fed MiniLM-L6's own weights: ONNX Runtime as one would use it bare, and fastembed.
 
-In: the inputs folder. Out: embeddings. Runs in the environment of `bench/constraints.txt`.
+In: the inputs folder. Out: embeddings, logits. Runs in the environment of `bench/constraints.txt`.
 """
 
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.gate import Gate, repeat
-from bench.inputs import Inputs
+from bench.inputs import MAX_LENGTH, Inputs
 
 MAX_TOKENS = 256
 """What MiniLM-L6's checkpoint says, and sentence-transformers and we therefore take."""
@@ -22,77 +22,109 @@ ONNX_TEXTS, FASTEMBED_TEXTS = 8, 4
 """Texts of a batch: the best of 8 and 32, and of 4, 32 and 256, on 2 cores."""
 
 
-def export_onnx(model_folder: str, folder: Path) -> Path:
-    """The encoder as an ONNX file, its token states as output.
+def export_onnx(model_folder: str, folder: Path, *, output: str = "last_hidden_state") -> Path:
+    """The model as an ONNX file with one output.
 
     Args:
         model_folder: a checkpoint that transformers reads.
         folder: where `model.onnx` and its weights go.
+        output: "last_hidden_state" of the encoder, or "logits" of the cross-encoder.
 
     Returns:
         The file.
     """
+    import onnxruntime
     import torch
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
-    class States(torch.nn.Module):
-        """The model with its first output only."""
+    class Output(torch.nn.Module):
+        """The model with that output only."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = AutoModel.from_pretrained(model_folder, attn_implementation="eager").eval()
+            model_class = AutoModel if output == "last_hidden_state" else AutoModelForSequenceClassification
+            self.model = model_class.from_pretrained(model_folder, attn_implementation="eager").eval()
 
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
-            """Token states."""
-            return self.model(input_ids, attention_mask, token_type_ids).last_hidden_state
+            """The output."""
+            return getattr(self.model(input_ids, attention_mask, token_type_ids), output)
 
-    example = torch.ones(2, 8, dtype=torch.long)
+    module, names = Output(), ("input_ids", "attention_mask", "token_type_ids")
+    # three tensors: the exporter takes equal ones for the same input
+    example = (torch.arange(16).view(2, 8), torch.ones(2, 8, dtype=torch.long), torch.zeros(2, 8, dtype=torch.long))
     sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+    file = folder / "model.onnx"
     torch.onnx.export(
-        States(),
-        (example, example, torch.zeros_like(example)),
-        folder / "model.onnx",
-        input_names=["input_ids", "attention_mask", "token_type_ids"],
-        output_names=["last_hidden_state"],
+        module,
+        example,
+        file,
+        input_names=names,
+        output_names=[output],
         dynamic_shapes=(sizes, sizes, sizes),
         dynamo=True,
     )
-    return folder / "model.onnx"
+    other = (
+        torch.arange(1000, 1015).view(3, 5),
+        torch.ones(3, 5, dtype=torch.long),
+        torch.ones(3, 5, dtype=torch.long),
+    )
+    other[1][0, 3:] = 0
+    with torch.inference_mode():
+        expected = module(*other)[:, :1].numpy()
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {name: x.numpy() for name, x in zip(names, other, strict=True)})
+    np.testing.assert_allclose(found[:, :1], expected, atol=1e-4)  # a file that computes something else is no peer
+    return file
 
 
-def onnxruntime_encode(gate: Gate, inputs: Inputs) -> None:
-    """ONNX Runtime with `tokenizers`: texts of similar length together, mean pooling, unit length."""
-    import onnxruntime
-    from tokenizers import Tokenizer
+class Runner:
+    """ONNX Runtime with `tokenizers`: texts of similar length together."""
 
-    tokenizer = Tokenizer.from_file(str(Path(inputs.bi_encoder, "tokenizer.json")))
-    tokenizer.enable_truncation(MAX_TOKENS)
-    tokenizer.enable_padding()
+    def __init__(self, model_folder: str, *, output: str, max_tokens: int) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
 
-    with tempfile.TemporaryDirectory() as folder:
-        session = onnxruntime.InferenceSession(
-            export_onnx(inputs.bi_encoder, Path(folder)), providers=["CPUExecutionProvider"]
-        )
+        self.tokenizer = Tokenizer.from_file(str(Path(model_folder, "tokenizer.json")))
+        self.tokenizer.enable_truncation(max_tokens)
+        self.tokenizer.enable_padding()
+        with tempfile.TemporaryDirectory() as folder:
+            file = export_onnx(model_folder, Path(folder), output=output)
+            self.session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
-    def embed(texts: Sequence[str]) -> np.ndarray:
-        encodings = tokenizer.encode_batch(texts)
-        ids_BL = np.array([encoding.ids for encoding in encodings])
-        mask_BL = np.array([encoding.attention_mask for encoding in encodings])
-        feed = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": np.zeros_like(ids_BL)}
-        (states_BLE,) = session.run(None, feed)
-        sum_BE = np.einsum("ble,bl->be", states_BLE, mask_BL.astype(np.float32))
-        return sum_BE / np.linalg.norm(sum_BE, axis=1, keepdims=True)
-
-    def work() -> np.ndarray:
-        order = sorted(range(len(inputs.documents)), key=lambda i: -len(inputs.documents[i]))
+    def run(self, texts: Sequence[Any], finish: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """What `finish` makes of output and mask of each batch, in the order of the texts."""
+        order = sorted(range(len(texts)), key=lambda i: -len("".join(texts[i])))
         found: list[np.ndarray] = [np.empty(0)] * len(order)
         for start in range(0, len(order), ONNX_TEXTS):
             chosen = order[start : start + ONNX_TEXTS]
-            for i, row_E in zip(chosen, embed([inputs.documents[i] for i in chosen]), strict=True):
-                found[i] = row_E
+            encodings = self.tokenizer.encode_batch([texts[i] for i in chosen])
+            ids_BL, mask_BL, types_BL = (
+                np.array([getattr(encoding, name) for encoding in encodings])
+                for name in ("ids", "attention_mask", "type_ids")
+            )
+            feed = {"input_ids": ids_BL, "attention_mask": mask_BL, "token_type_ids": types_BL}
+            (output,) = self.session.run(None, feed)
+            for i, row in zip(chosen, finish(output, mask_BL), strict=True):
+                found[i] = row
         return np.stack(found)
 
-    repeat(gate, work)
+
+def mean_of_unit_length(states_BLE: np.ndarray, mask_BL: np.ndarray) -> np.ndarray:
+    """Mean pooling."""
+    sum_BE = np.einsum("ble,bl->be", states_BLE, mask_BL.astype(np.float32))
+    return sum_BE / np.linalg.norm(sum_BE, axis=1, keepdims=True)
+
+
+def onnxruntime_encode(gate: Gate, inputs: Inputs) -> None:
+    """ONNX Runtime, bare."""
+    runner = Runner(inputs.bi_encoder, output="last_hidden_state", max_tokens=MAX_TOKENS)
+    repeat(gate, lambda: runner.run(inputs.documents, mean_of_unit_length))
+
+
+def onnxruntime_rerank(gate: Gate, inputs: Inputs, *, pairs: Callable[[Inputs], list[list[tuple[str, str]]]]) -> None:
+    """ONNX Runtime, bare, one call a query."""
+    runner = Runner(inputs.cross_encoder, output="logits", max_tokens=MAX_LENGTH)
+    repeat(gate, lambda: [runner.run(listed, lambda logits, _: logits) for listed in pairs(inputs)])
 
 
 def fastembed_encode(gate: Gate, inputs: Inputs) -> None:
