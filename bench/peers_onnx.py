@@ -122,9 +122,12 @@ def onnxruntime_encode(gate: Gate, inputs: Inputs) -> None:
 
 
 def onnxruntime_rerank(gate: Gate, inputs: Inputs, *, pairs: Callable[[Inputs], list[list[tuple[str, str]]]]) -> None:
-    """ONNX Runtime, bare, one call a query."""
+    """ONNX Runtime, bare, one call a query; scores by the logistic function, as the others give them."""
     runner = Runner(inputs.cross_encoder, output="logits", max_tokens=MAX_LENGTH)
-    repeat(gate, lambda: [runner.run(listed, lambda logits, _: logits) for listed in pairs(inputs)])
+    repeat(
+        gate,
+        lambda: [runner.run(listed, lambda logits, _: 1 / (1 + np.exp(-logits[:, 0]))) for listed in pairs(inputs)],
+    )
 
 
 def fastembed_encode(gate: Gate, inputs: Inputs) -> None:
