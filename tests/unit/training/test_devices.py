@@ -116,7 +116,10 @@ def test_holes_in_the_heap_are_given_back() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps memory on request")
 def test_memory_of_a_step_is_there_for_the_next_one_and_given_back_at_the_end() -> None:
-    """In a process of its own: what other tests left in the heap decides where a tensor is put."""
+    """In a process of its own, whose heap no other test has shaped.
+
+    The first few times a freed place is a little too small: what is aligned asks for more than it keeps.
+    """
     program = """
 import resource, torch
 from rankwright.training.devices import keep_memory
@@ -127,15 +130,12 @@ def page_faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 with keep_memory(torch.device("cpu")):
-    page_faults()
-    kept = page_faults()
+    for _ in range(10):
+        page_faults()
+    kept = sum(page_faults() for _ in range(10))
 print(kept, page_faults())
 """
-    # where the kernel puts the heap is drawn for each process, and rarely leaves it no room to grow
-    for _ in range(4):
-        printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-        kept, given_back = map(int, printed.split())
-        if kept < 100:
-            break
+    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    kept, given_back = map(int, printed.split())
     assert kept < 100
     assert given_back > 1000
