@@ -133,7 +133,7 @@ class _Attention(torch.autograd.Function):
         work, (d_out,) = ctx.work, gradients
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         d_bias = None if bias is None else torch.zeros_like(bias)
-        kept_scaled, scale = kept_scale(work.rate), _scale(q, work.heads)
+        kept_scaled, scale = kept_scale(work.rate), (q.shape[-1] // work.heads) ** -0.5
         for i, block in enumerate(work.blocks()):
             q_NQD, k_NLD, v_NLD = block.read(q, block.query_rows), block.read(k, block.rows), block.read(v, block.rows)
             d_out_NQD = block.read(d_out, block.query_rows)
@@ -168,7 +168,3 @@ def _weights(q_NQD: Tensor, k_NLD: Tensor, bias: Tensor | None, block: Block, wo
 
 def _product(x_NAB: Tensor, y_NBC: Tensor, scale: float) -> Tensor:
     return torch.baddbmm(x_NAB.new_empty(()), x_NAB, y_NBC, beta=0, alpha=scale)
-
-
-def _scale(q_TF: Tensor, heads: int) -> float:
-    return (q_TF.shape[-1] // heads) ** -0.5
