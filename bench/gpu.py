@@ -162,7 +162,7 @@ def our_states(gate: Any, inputs: Inputs, *, model: str, length: str) -> None:
     batches = [pack([ids[i] for i in rows], None) for rows in plan_batches(lengths, batch_tokens=TOKENS_OF_A_BATCH)]
 
     def work() -> None:
-        with ThreadPoolExecutor(engine.in_flight) as pool:
+        with ThreadPoolExecutor(engine.pace.batches) as pool:
             list(pool.map(engine.run, batches))
 
     work()

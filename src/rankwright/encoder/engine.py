@@ -4,6 +4,7 @@ In: `ModelSpec`, weights, and the user's wishes. Out: an `Engine`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -17,6 +18,20 @@ from rankwright.text import TokenBatch
 ENGINES = ("auto", "openvino", "torch")
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How a device is kept busy with many texts, and how much of them is in memory at a time."""
+
+    batch_tokens: int
+    """Padded tokens of a batch at most, where nobody says otherwise."""
+    batches: int
+    """Batches that run at the same time."""
+    chunk_texts: int = 8192
+    """Texts that are tokenised, and put in batches by their lengths, at a time."""
+    chunks_ahead: int = 1
+    """Chunks that are tokenised while one runs."""
+
+
 class Engine(Protocol):
     """Runs token batches; thread-safe."""
 
@@ -24,13 +39,15 @@ class Engine(Protocol):
     dtype: str
     fixes_shapes: bool
     """Whether each new shape of a batch costs time and memory once."""
-    in_flight: int
-    """How many calls of `run` at a time are worth making."""
+    pace: Pace
     emulates: bool
     """Whether the device has no products of `dtype`: numbers are those of the type, and speed is not."""
 
-    def run(self, batch: TokenBatch) -> np.ndarray:
-        """(B, size) float32: embeddings, or logits before the activation; (T, size): token states, of all texts."""
+    def run(self, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
+        """(B, size) float32: embeddings, or logits before the activation; (T, size): token states, of all texts.
+
+        `is_alone`: no others of the pace's batches run at the same time, so that all of the device is for this one.
+        """
 
 
 def make_engine(

@@ -4,11 +4,15 @@ In: `TokenBatch`. Out: float32 rows, one for each text. Letters: B texts, L padd
 """
 
 import queue
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rankwright.cores import num_cores
+from rankwright.encoder.engine import Pace
 from rankwright.encoder.ops_openvino import OpenVINOOps, build_graph, import_openvino
 from rankwright.encoder.padding import padded_inputs, token_places
 from rankwright.encoder.spec import ModelSpec
@@ -21,13 +25,18 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 8
 """Infer requests that run at the same time; more threads wait."""
 
+STREAMS = 2
+"""Batches that share the cores: where each has half of them, fewer threads wait for each other (LOG.md)."""
+
+BATCH_TOKENS, MOST_BATCH_TOKENS = 1024, 4096
+"""Padded tokens of a batch for each core that it has, and at most: more are no faster (LOG.md)."""
+
 
 class OpenVINOEngine:
     """Runs batches on the CPU; safe to call from many threads."""
 
     name = "openvino"
     fixes_shapes = True
-    in_flight = 1
 
     def __init__(
         self,
@@ -48,37 +57,68 @@ class OpenVINOEngine:
             self.emulates = ops.emulates
         # what is not in int8 is in the type that the CPU is fastest in
         rest = choose_dtype("auto", capabilities) if self.dtype == "int8" else self.dtype
-        self.compiled = core.compile_model(
-            build_graph(ops),
-            "CPU",
-            {"INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[rest], "NUM_STREAMS": 1},
-        )
         self.gives_tokens = spec.gives_tokens
-        self.inputs = [port.get_any_name() for port in self.compiled.inputs]
-        self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(MAX_REQUESTS):
-            self.requests.put(None)  # made at first use
+        graph, hint = build_graph(ops), {"float32": "f32", "bfloat16": "bf16"}[rest]
+        self.inputs = [port.get_any_name() for port in graph.inputs]
+        self.alone = Requests(core, graph, hint, streams=1)
+        streams = min(STREAMS, num_cores())
+        self.shared = self.alone if streams == 1 else Requests(core, graph, hint, streams=streams)
+        batch_tokens = min(BATCH_TOKENS * (num_cores() // streams), MOST_BATCH_TOKENS)
+        self.pace = Pace(batch_tokens=batch_tokens, batches=streams)
 
-    def run(self, batch: TokenBatch) -> np.ndarray:
+    def run(self, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
         """The model's output for each text.
 
         Args:
             batch: B texts.
+            is_alone: whether all cores are for this batch, or those of one stream.
 
         Returns:
             (B, size) float32; (T, size) of a model that gives token states.
         """
         arrays = padded_inputs(batch, self.inputs)
-        request = self.requests.get()
-        try:
-            if request is None:
-                request = self.compiled.create_infer_request()
+        with (self.alone if is_alone else self.shared).request() as request:
             request.infer([arrays[name] for name in self.inputs], share_inputs=True)
             output = request.get_output_tensor(0).data
             rows = token_places(batch, output.shape[1]) if self.gives_tokens else slice(len(batch))
             return output[rows].astype(np.float32)
+
+
+class Requests:
+    """A graph compiled for so many batches at a time, and the requests that run it; both are made at first use.
+
+    Args:
+        core: an `openvino.Core`.
+        graph: an `openvino.Model`.
+        hint: type of what it computes, as OpenVINO calls it.
+        streams: batches at a time. A graph that is compiled twice holds its weights twice.
+    """
+
+    def __init__(self, core: Any, graph: Any, hint: str, *, streams: int) -> None:
+        self.core, self.graph = core, graph
+        self.settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": streams}
+        self.compiled: Any = None
+        self.lock = threading.Lock()
+        self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(MAX_REQUESTS):
+            self.free.put(None)
+
+    @contextmanager
+    def request(self) -> Iterator[Any]:
+        """An `openvino.InferRequest` that nobody else has meanwhile."""
+        request = self.free.get()
+        try:
+            if request is None:
+                request = self._compile().create_infer_request()
+            yield request
         finally:
-            self.requests.put(request)
+            self.free.put(request)
+
+    def _compile(self) -> Any:
+        with self.lock:
+            if self.compiled is None:
+                self.compiled = self.core.compile_model(self.graph, "CPU", self.settings)
+            return self.compiled
 
 
 def int8_ops(spec: ModelSpec, weights: Mapping[str, np.ndarray], levels: Mapping[str, np.ndarray] | None) -> "Int8Ops":

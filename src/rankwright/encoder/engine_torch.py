@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rankwright.encoder.attention_torch import takes_packed
+from rankwright.encoder.engine import Pace
 from rankwright.encoder.families import FAMILIES
 from rankwright.encoder.graphs_cuda import Graphs
 from rankwright.encoder.ops_torch import TorchEncoder
@@ -17,6 +18,11 @@ from rankwright.errors import ConfigError
 from rankwright.text import TokenBatch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+CPU_PACE = Pace(batch_tokens=4096, batches=1)
+CUDA_PACE = Pace(batch_tokens=65536, batches=2, chunk_texts=1024, chunks_ahead=2)
+"""While a GPU computes one batch, the next is made ready. It waits for the first chunk, and gains nothing from texts of
+one length, so that chunks are small."""
 
 
 class TorchEngine:
@@ -32,15 +38,15 @@ class TorchEngine:
         self.device = find_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.module = load_module(spec, parameters).eval().to(self.device, DTYPES[self.dtype])
-        # while a GPU computes one batch, the next is made ready
-        self.in_flight = 2 if self.device.type == "cuda" else 1
+        self.pace = CUDA_PACE if self.device.type == "cuda" else CPU_PACE
         self.graphs = Graphs(self.module, self.device) if self._has_static_shapes(spec) else None
 
-    def run(self, batch: TokenBatch) -> np.ndarray:
+    def run(self, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
         """The model's output for each text.
 
         Args:
             batch: B texts.
+            is_alone: makes no difference here.
 
         Returns:
             (B, size) float32; (T, size) of a model that gives token states.

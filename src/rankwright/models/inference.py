@@ -22,17 +22,13 @@ Out = TypeVar("Out")
 
 logger = logging.getLogger(__name__)
 
-CHUNK_TEXTS = 8192
-"""Texts tokenised at a time; the next chunk is tokenised while this one runs. An eighth for a GPU, which waits for the
-first one and gains nothing from texts of one length."""
-
-BATCH_TOKENS = {"openvino": 4096, "torch": 4096, "cuda": 65536}
-"""Padded tokens of a batch: on CPU the best of 512 to 8192 (LOG.md); a GPU wants more."""
+FEW_TOKENS = 1024
+"""Where there are no more in all, one batch runs after the other, each with all of the device."""
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """How large a batch may be: in tokens (None: the engine's best), and in texts (None: any)."""
+    """How large a batch may be: in tokens (None: the engine's pace), and in texts (None: any)."""
 
     batch_tokens: int | None = None
     max_texts: int | None = None
@@ -129,15 +125,14 @@ def _batches(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[Text], prompt: str, pools_prompt: bool, limits: BatchLimits
 ) -> Iterator[_Done]:
     """Batches of different texts, those that are equal to one of them with it."""
-    device = str(getattr(engine, "device", ""))
-    budget = limits.batch_tokens or BATCH_TOKENS["cuda" if "cuda" in device else engine.name]
-    chunk_texts = CHUNK_TEXTS if engine.in_flight == 1 else max(1, CHUNK_TEXTS // 8)
-    chunks = [slice(start, start + chunk_texts) for start in range(0, len(texts), chunk_texts)]
+    pace = engine.pace
+    budget = limits.batch_tokens or pace.batch_tokens
+    chunks = [slice(start, start + pace.chunk_texts) for start in range(0, len(texts), pace.chunk_texts)]
 
     def tokenise(chunk: slice) -> tuple[TokenBatch, Truncation]:
         return tokenizer.batch(texts[chunk], prompt=prompt, pools_prompt=pools_prompt)
 
-    for chunk, (tokens, truncation) in zip(chunks, _ahead(tokenise, chunks, engine.in_flight), strict=True):
+    for chunk, (tokens, truncation) in zip(chunks, _ahead(tokenise, chunks, pace.chunks_ahead), strict=True):
         first_B = first_alike(tokens)
         waiting = np.flatnonzero(first_B == np.arange(len(tokens)))
         copies = _copies(first_B) if len(waiting) < len(tokens) else None
@@ -148,8 +143,9 @@ def _batches(
                 max_texts=limits.max_texts,
                 powers_of_two=engine.fixes_shapes,
             )
-            done = 0
-            for chosen, batch, values in _within_memory(engine, tokens, [waiting[rows] for rows in planned]):
+            is_few = len(chunks) == 1 and (len(planned) == 1 or tokens.num_tokens <= FEW_TOKENS)
+            at_a_time, done = 1 if is_few else pace.batches, 0
+            for chosen, batch, values in _within_memory(engine, tokens, [waiting[rows] for rows in planned], at_a_time):
                 done += 1
                 own = [chosen[i : i + 1] if copies is None else copies[chosen[i]] for i in range(len(chosen))]
                 rows = np.repeat(np.arange(len(own)), [len(places) for places in own])
@@ -162,15 +158,15 @@ def _batches(
 
 
 def _within_memory(
-    engine: Engine, tokens: TokenBatch, planned: Sequence[np.ndarray]
+    engine: Engine, tokens: TokenBatch, planned: Sequence[np.ndarray], at_a_time: int
 ) -> Iterator[tuple[np.ndarray, TokenBatch, np.ndarray]]:
     """The texts, tokens and values of each batch, up to the first for which memory does not suffice."""
 
     def run(chosen: np.ndarray) -> tuple[TokenBatch, np.ndarray]:
         batch = tokens.select(chosen)
-        return batch, engine.run(batch)
+        return batch, engine.run(batch, is_alone=at_a_time == 1)
 
-    done = _ahead(run, planned, engine.in_flight if engine.in_flight > 1 else 0)
+    done = _ahead(run, planned, at_a_time if at_a_time > 1 else 0)
     for chosen in planned:
         try:
             batch, values = next(done)

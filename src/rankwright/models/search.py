@@ -12,13 +12,13 @@ thread that is done with a block takes the next one and keeps its own candidates
 Letters: B queries, C documents, E embedding, K best documents; Q queries and D documents of a block, N pairs.
 """
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 
+from rankwright.cores import num_cores
 from rankwright.errors import ShapeError, ValueRangeError
 from rankwright.models.candidates import Candidates, candidate_bytes
 from rankwright.models.products import SMALL_WORK, Products, compile_products
@@ -83,7 +83,7 @@ def search(
     if len(documents_CE) == 0:
         raise ShapeError("there are no documents to search.")
     check_finite(queries_BE, "query", np.arange(len(queries_BE)))
-    (B, E), C, threads = queries_BE.shape, len(documents_CE), num_threads()
+    (B, E), C, threads = queries_BE.shape, len(documents_CE), num_cores()
     K, is_many = min(top_k, C), B >= FEW_QUERIES * threads
     documents, num_sharing = StoredDocuments(documents_CE, order_C, ranges_2E), 1 if is_many else threads
     is_large = 2 * B * C * E >= SMALL_WORK and similarity in PRODUCTS
@@ -106,11 +106,6 @@ def search(
     return scores_BK, places_BK if order_C is None else order_C[places_BK]
 
 
-def num_threads() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class _Share:
     """Some queries, to be compared with all documents.
 
@@ -128,7 +123,7 @@ class _Share:
         self.num_pairs = max(1, min(PAIR_BYTES, thread_bytes // 8) // (8 * max(1, E)))
         # Three eighths for documents, as they are stored and in float32, and one for scores.
         most = min(3 * thread_bytes // (64 * max(1, E)), thread_bytes // (80 * Q))
-        self.D = max(1, min(-(-C // num_threads()), BLOCK_DOCUMENTS, BLOCK_SCORES // Q, most))
+        self.D = max(1, min(-(-C // num_cores()), BLOCK_DOCUMENTS, BLOCK_SCORES // Q, most))
         self.starts = iter(range(0, C, self.D))
 
     def compile(self, num_threads: int) -> None:

@@ -15,16 +15,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
 import numpy as np
 
+from rankwright.cores import core_slices, num_cores
 from rankwright.encoder.engine import has_cuda
 from rankwright.errors import ConfigError, ValueRangeError, WorkerError
-from rankwright.models.inference import CHUNK_TEXTS, BatchLimits, run_texts
+from rankwright.models.inference import BatchLimits, run_texts
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
 from rankwright.text import Truncation
 from rankwright.text.tokenizer import Text, check_texts
@@ -34,8 +34,9 @@ logger = logging.getLogger(__name__)
 CORES_PER_WORKER = 8
 """Cores of a CPU worker where no devices were named: an assumption, measured on no machine with so many."""
 
-FEWEST_TEXTS = 256
-"""Texts of a chunk, where there are so many: smaller ones make batches of few or unequal texts."""
+FEWEST_TEXTS, MOST_TEXTS = 256, 8192
+"""Texts of a chunk, where there are so many: smaller ones make batches of few or unequal texts, and of larger ones the
+results come late."""
 
 CHUNKS_PER_WORKER = 4
 """Chunks of a worker where there are texts enough: a slow device then takes fewer of them than a fast one."""
@@ -174,42 +175,13 @@ def default_devices(engine: str) -> list[str]:
         import torch
 
         return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ["cpu"] * max(1, cores // CORES_PER_WORKER)
-
-
-def core_slices(count: int) -> list[tuple[int, ...]]:
-    """The cores of this process dealt to CPU workers, neighbours to the same one.
-
-    Args:
-        count: number of workers.
-
-    Returns:
-        Cores of each worker; empty where the system does not say which there are. More workers than cores share them.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return [()] * count
-    cores = sorted(os.sched_getaffinity(0), key=_place)
-    if count > len(cores):
-        return [(cores[i % len(cores)],) for i in range(count)]
-    bounds = [i * len(cores) // max(count, 1) for i in range(count + 1)]
-    return [tuple(cores[start:stop]) for start, stop in pairwise(bounds)]
-
-
-def _place(core: int) -> tuple[int, int, int]:
-    """Socket, physical core, number: the two threads of a core have numbers far apart."""
-    folder = Path(f"/sys/devices/system/cpu/cpu{core}/topology")
-    try:
-        socket, physical = (int((folder / name).read_text()) for name in ("physical_package_id", "core_id"))
-    except (OSError, ValueError):
-        return 0, core, core
-    return socket, physical, core
+    return ["cpu"] * max(1, num_cores() // CORES_PER_WORKER)
 
 
 def _chunk_size(chunk_size: int | None, num_texts: int, num_workers: int) -> int:
     if chunk_size is None:
         share = -(-num_texts // num_workers)
-        return min(share, max(FEWEST_TEXTS, min(share // CHUNKS_PER_WORKER, CHUNK_TEXTS)))
+        return min(share, max(FEWEST_TEXTS, min(share // CHUNKS_PER_WORKER, MOST_TEXTS)))
     if chunk_size < 1:
         raise ValueRangeError(f"chunk_size must be at least 1, got {chunk_size}.")
     return chunk_size

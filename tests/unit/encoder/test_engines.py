@@ -1,5 +1,6 @@
 """Which engine a model gets, and that engines, batches and shortcuts change no number."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -320,8 +321,30 @@ def test_requests_are_given_back_after_an_error(tiny: Any, monkeypatch: pytest.M
         for _ in range(MAX_REQUESTS + 2):
             with pytest.raises(RuntimeError):
                 engine.run(batch)
-    assert engine.requests.qsize() == MAX_REQUESTS
+    assert engine.alone.free.qsize() == MAX_REQUESTS
     assert engine.run(batch).shape == (1, HIDDEN)
+
+
+def test_many_texts_share_the_cores_and_one_has_them_all(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = random_texts(60, seed=3, most_words=40)
+    for cores, streams in ((1, 1), (2, 2), (16, 2)):
+        monkeypatch.setattr(engine_openvino, "num_cores", lambda cores=cores: cores)
+        model = BiEncoder(tiny.bi_encoder("bert"), engine="openvino", dtype="float32")
+        engine: Any = model.checkpoint.engine
+        alone = np.concatenate([model.encode([text]) for text in texts])
+        assert engine.alone.compiled.get_property("NUM_STREAMS") == 1
+        assert engine.alone is engine.shared or engine.shared.compiled is None, "what is not used takes no memory"
+        np.testing.assert_allclose(model.encode(texts), alone, rtol=0, atol=1e-6)
+        assert engine.shared.compiled.get_property("NUM_STREAMS") == engine.pace.batches == streams
+        assert engine.pace.batch_tokens == {1: 1024, 2: 1024, 16: 4096}[cores]
+
+
+def test_a_graph_is_compiled_once_for_all_threads(tiny: Any) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), engine="openvino")
+    engine: Any = model.checkpoint.engine
+    with ThreadPoolExecutor(4) as pool:
+        compiled = set(pool.map(lambda _: id(engine.shared._compile()), range(8)))
+    assert compiled == {id(engine.shared.compiled)}
 
 
 def test_the_trainable_copy_leaves_the_weights_alone(tiny: Any) -> None:

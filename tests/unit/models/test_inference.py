@@ -1,6 +1,7 @@
 """Texts through an engine: equal texts run once, and where memory does not suffice batches get smaller."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from rankwright import BiEncoder
+from rankwright.encoder.engine import Pace
 from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.text import TokenBatch
 from rankwright.text.tokenizer import Tokenizer
@@ -22,19 +24,21 @@ class SmallEngine:
     name = "openvino"
     dtype = "float32"
     fixes_shapes = True
-    in_flight = 1
+    pace = Pace(batch_tokens=4096, batches=1)
     emulates = False
 
     def __init__(self, memory: int = 1 << 30) -> None:
         self.memory = memory
         self.texts_run: list[int] = []
         self.failures = 0
+        self.runs_alone: list[bool] = []
 
-    def run(self, batch: TokenBatch) -> np.ndarray:
+    def run(self, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
         if len(batch) * int(batch.lengths_B.max()) > self.memory:
             self.failures += 1
             raise MemoryError("too many tokens")
         self.texts_run.append(len(batch))
+        self.runs_alone.append(is_alone)
         sums = [
             batch.ids_T[start:stop].sum() for start, stop in zip(batch.starts_B1, batch.starts_B1[1:], strict=False)
         ]
@@ -44,7 +48,7 @@ class SmallEngine:
 class TokenEngine(SmallEngine):
     """Gives each token its id."""
 
-    def run(self, batch: TokenBatch) -> np.ndarray:
+    def run(self, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
         super().run(batch)
         return batch.ids_T[:, None].astype(np.float32)
 
@@ -100,11 +104,30 @@ def test_token_states_of_equal_texts_are_those_of_each(tokenizer: Tokenizer) -> 
     assert [rows[:, 0].astype(int).tolist() for rows in states] == [tokenizer.encode(text) for text in TEXTS]
 
 
-def test_a_large_list_is_in_order_over_chunks(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rankwright.models.inference.CHUNK_TEXTS", 5)
-    rows, report = run_texts(SmallEngine(), tokenizer, TEXTS)
+def test_a_large_list_is_in_order_over_chunks(tokenizer: Tokenizer) -> None:
+    engine = SmallEngine()
+    engine.pace = replace(engine.pace, chunk_texts=5)
+    rows, report = run_texts(engine, tokenizer, TEXTS)
     np.testing.assert_array_equal(rows, expected(tokenizer))
     assert report.num_texts == len(TEXTS)
+
+
+def test_many_tokens_share_the_device_and_few_have_it_to_themselves(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def runs(*, texts: list[str], batch_tokens: int = 64, chunk_texts: int = 100, batches: int = 2) -> set[bool]:
+        engine = SmallEngine()
+        engine.pace = Pace(batch_tokens=batch_tokens, batches=batches, chunk_texts=chunk_texts)
+        rows, _ = run_texts(engine, tokenizer, texts)
+        np.testing.assert_array_equal(rows[:, 1], [len(tokenizer.encode(text)) for text in texts])
+        return set(engine.runs_alone)
+
+    assert runs(texts=TEXTS) == {True}
+    monkeypatch.setattr("rankwright.models.inference.FEW_TOKENS", 64)
+    assert runs(texts=TEXTS) == {False}
+    assert runs(texts=TEXTS, batches=1) == {True}
+    assert runs(texts=TEXTS[:1], batch_tokens=4096) == {True}, "one batch has nothing to share with"
+    assert runs(texts=TEXTS, chunk_texts=len(TEXTS) - 1) == {False}, "nor has the last chunk, if it is small"
 
 
 def test_results_of_a_real_engine_do_not_depend_on_repeats(tiny: Any, tmp_path: Path) -> None:

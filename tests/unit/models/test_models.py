@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_no_texts_give_no_rows(bi_encoder: BiEncoder, cross_encoder: CrossEncode
 def test_more_texts_than_a_chunk_come_in_order(bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = random_texts(100, seed=4, most_words=20)
     expected = bi_encoder.encode(texts)
-    monkeypatch.setattr("rankwright.models.inference.CHUNK_TEXTS", 7)
+    monkeypatch.setattr(engine := bi_encoder.checkpoint.engine, "pace", replace(engine.pace, chunk_texts=7))
     np.testing.assert_allclose(bi_encoder.encode(texts), expected, rtol=0, atol=1e-6)
 
 
@@ -80,7 +81,7 @@ def test_progress_counts_every_text(bi_encoder: BiEncoder) -> None:
 
 
 def test_a_bad_text_in_a_later_chunk_is_an_error(bi_encoder: BiEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rankwright.models.inference.CHUNK_TEXTS", 2)
+    monkeypatch.setattr(engine := bi_encoder.checkpoint.engine, "pace", replace(engine.pace, chunk_texts=2))
     with pytest.raises(DataError, match=r"None: expected a string"):
         bi_encoder.encode([*TEXTS, None])  # type: ignore[list-item]
 

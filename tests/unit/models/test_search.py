@@ -209,7 +209,7 @@ def test_threads_and_who_multiplies_do_not_change_the_order(
     threads: int, small_work: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents, queries = crowded(3000, 16, seed=0), np.random.default_rng(1).normal(size=(50, 16))
-    monkeypatch.setattr(search_module, "num_threads", lambda: threads)
+    monkeypatch.setattr(search_module, "num_cores", lambda: threads)
     monkeypatch.setattr(search_module, "SMALL_WORK", small_work)
     found = search(queries, documents, top_k=10)
     assert_best(found, all_scores(queries, documents, "cosine"), 10)
@@ -223,7 +223,7 @@ def test_much_work_is_given_to_openvino_and_little_is_not(monkeypatch: pytest.Mo
         return compile_products(*args, num_threads=num_threads, is_unit=is_unit)
 
     monkeypatch.setattr(search_module, "compile_products", compile_and_note)
-    monkeypatch.setattr(search_module, "num_threads", lambda: 2)
+    monkeypatch.setattr(search_module, "num_cores", lambda: 2)
     ones = np.ones((30, 4), np.float32)
     search(ones, ones, top_k=2)
     assert given == []

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from rankwright import BiEncoder, CrossEncoder
+from rankwright.cores import core_slices
 from rankwright.errors import ConfigError, DataError, MissingExtraError, ValueRangeError, WorkerError
 from rankwright.models import worker_pool
 from rankwright.models.inference import BatchLimits
-from rankwright.models.worker_pool import Job, WorkerPool, core_slices, default_devices
+from rankwright.models.worker_pool import Job, WorkerPool, default_devices
 from tests.texts import CORPUS, HARD_TEXTS
 
 TEXTS = [*CORPUS, *HARD_TEXTS]
@@ -148,19 +149,6 @@ def test_a_router_sends_texts_on_in_workers_too(tiny: Any, tmp_path: Path) -> No
 def test_each_cpu_worker_has_cores_of_its_own(pool: WorkerPool) -> None:
     allowed = [os.sched_getaffinity(process.pid) for process in multiprocessing.active_children()]
     assert sorted(map(sorted, allowed)) == sorted(map(sorted, core_slices(2)))
-
-
-def test_cores_are_dealt_by_socket_and_physical_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(worker_pool, "_place", lambda core: (0, core % 4, core))  # core i + 4 is the twin of core i
-    assert core_slices(1) == [(0, 4, 1, 5, 2, 6, 3, 7)]
-    assert core_slices(2) == [(0, 4, 1, 5), (2, 6, 3, 7)]
-    assert core_slices(3) == [(0, 4), (1, 5, 2), (6, 3, 7)]
-    assert core_slices(0) == []
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 5})
-    assert core_slices(3) == [(5,), (2,), (5,)]
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert core_slices(2) == [(), ()]
 
 
 def test_without_named_devices_each_gpu_or_every_eight_cores_get_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
