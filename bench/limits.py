@@ -4,6 +4,7 @@ In: the inputs folder. Does: products of one good shape, as many as make up the 
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from bench.gate import Gate, repeat
 from bench.inputs import MAX_LENGTH, Inputs
 from bench.retrieval import NUM_DOCUMENTS, NUM_QUERIES, NUM_SEARCHES, NUM_STORED, SIZE
 
-ROWS, NARROW, WIDE, PAIRS = 2048, 384, 1536, 6
-"""Of the product that sets the pace: (2048, 384) by (384, 1536) and back, six times, which is MiniLM-L6's feed-forward;
-in a chain, so that only its ends are float32 where the type is another."""
+ROWS, NARROW, WIDE, PAIRS = 512, 384, 1536, 6
+"""Of the product that sets the pace: (512, 384) by (384, 1536) and back, six times, which is MiniLM-L6's feed-forward;
+in a chain, so that only its ends are float32 where the type is another. Fewer or more rows are slower."""
+
+STREAMS = 2
+"""Such products at a time, each on its share of the cores: faster than one on all of them (LOG.md)."""
 
 TRAINING_PASSES = 3
 """Operations of a training step over those of a forward pass: one forward, two backward."""
@@ -68,13 +72,19 @@ def limit(gate: Gate, operations: float, *, dtype: str | None = None) -> None:
     for i in range(2 * PAIRS):
         shape = (NARROW, WIDE) if i % 2 == 0 else (WIDE, NARROW)
         node = op.matmul(node, op.constant(random.normal(0, shape[0] ** -0.5, shape).astype(np.float32)), False, False)
-    settings = {"NUM_STREAMS": 1} | ({"INFERENCE_PRECISION_HINT": dtype} if dtype else {})
-    request = openvino.Core().compile_model(openvino.Model([node], [x]), "CPU", settings).create_infer_request()
+    settings = {"NUM_STREAMS": STREAMS} | ({"INFERENCE_PRECISION_HINT": dtype} if dtype else {})
+    compiled = openvino.Core().compile_model(openvino.Model([node], [x]), "CPU", settings)
     values = random.normal(size=(ROWS, NARROW)).astype(np.float32)
     rows = round(operations / (2.0 * NARROW * WIDE * 2 * PAIRS))
+    shares = [range(i * ROWS, rows, STREAMS * ROWS) for i in range(STREAMS)]
 
-    def work() -> None:
-        for start in range(0, rows, ROWS):
+    def multiply(request: Any, starts: range) -> None:
+        for start in starts:
             request.infer([values[: rows - start]], share_inputs=True)
 
+    def work() -> None:
+        with ThreadPoolExecutor(STREAMS) as pool:
+            list(pool.map(multiply, requests, shares))
+
+    requests = [compiled.create_infer_request() for _ in range(STREAMS)]
     repeat(gate, work)
