@@ -51,6 +51,8 @@ class Hits:
         if k is None:
             return self
         kept_N = self.rank_N < k
+        if kept_N.all():
+            return self
         return Hits(self.query_N[kept_N], self.rank_N[kept_N], self.grade_N[kept_N], self.num_queries)
 
     def sum(self, value_N: np.ndarray | None = None) -> np.ndarray:
@@ -103,6 +105,19 @@ def measure_hits(found: Hits, ideal: Hits, measures: Sequence[str]) -> dict[str,
     return {str(measure): MEASURES[measure.name](near[measure.k], ideal, measure.k) for measure in parsed}
 
 
+def place_in_query(query_N: np.ndarray) -> np.ndarray:
+    """How many there are before each one in its query.
+
+    Args:
+        query_N: numbers of queries, ascending.
+
+    Returns:
+        0 for the first of each run of equal numbers, 1 for the second, and so on.
+    """
+    starts_B = np.flatnonzero(np.diff(query_N, prepend=-1))
+    return np.arange(len(query_N)) - np.repeat(starts_B, np.diff(starts_B, append=len(query_N)))
+
+
 def _accuracy(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """1 where a relevant document is among the first k."""
     return (found.within(k).sum() > 0).astype(np.float64)
@@ -122,7 +137,7 @@ def _recall(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
 def _mrr(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """1 / rank of the first relevant document; 0 where it is not among the first k."""
     near = found.within(k)
-    return near.sum((_place_in_query(near.query_N) == 0) / (near.rank_N + 1))
+    return near.sum((place_in_query(near.query_N) == 0) / (near.rank_N + 1))
 
 
 def _ndcg(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
@@ -146,7 +161,7 @@ def _ndcg_binary(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
 def _average_precision(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """Mean of the precision at each relevant document, over min(k, number of relevant documents)."""
     found, ideal = found.within(k), ideal.within(k)
-    return _ratio(found.sum((_place_in_query(found.query_N) + 1) / (found.rank_N + 1)), ideal.sum())
+    return _ratio(found.sum((place_in_query(found.query_N) + 1) / (found.rank_N + 1)), ideal.sum())
 
 
 MEASURES: dict[str, Callable[[Hits, Hits, int | None], np.ndarray]] = {
@@ -158,12 +173,6 @@ MEASURES: dict[str, Callable[[Hits, Hits, int | None], np.ndarray]] = {
     "ndcg_binary": _ndcg_binary,
     "map": _average_precision,
 }
-
-
-def _place_in_query(query_N: np.ndarray) -> np.ndarray:
-    """0 for the first of each run of equal numbers, 1 for the second, and so on."""
-    first_N = np.searchsorted(query_N, query_N, side="left")
-    return np.arange(len(query_N)) - first_N
 
 
 def _ratio(part_B: np.ndarray, whole_B: np.ndarray) -> np.ndarray:

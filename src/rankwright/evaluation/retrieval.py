@@ -120,8 +120,8 @@ def _judgments(data: RetrievalSet) -> _Judgments:
     C = len(index)
     judged = [data.qrels[query_id] for query_id in query_ids]
     query_J = np.repeat(np.arange(len(judged)), [len(grades) for grades in judged])
-    document_J = flat(map(index.get, grades, repeat(-1)) for grades in judged).astype(np.int64)
-    grade_J = flat(grades.values() for grades in judged)
+    document_J = flat((map(index.get, grades, repeat(-1)) for grades in judged), len(query_J)).astype(np.int64)
+    grade_J = flat((grades.values() for grades in judged), len(query_J))
     key_J = query_J * C + document_J
     order_J = np.argsort(key_J)
     order_J = order_J[document_J[order_J] >= 0]

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 
 from rankwright.errors import DataError
-from rankwright.evaluation.measures import Hits, measure_hits
+from rankwright.evaluation.measures import Hits, measure_hits, place_in_query
 from rankwright.evaluation.report import Evaluation, Task, evaluation_of_queries
 from rankwright.records import Qrels, RetrievalSet, Run
 
@@ -153,10 +153,9 @@ def hits_of_run(run: Run, qrels: Qrels, query_ids: Sequence[str], *, ties: TieOr
     lists = [run.get(query_id, {}) for query_id in query_ids]
     lengths_B = np.array([len(documents) for documents in lists], dtype=np.int64)
     query_N = np.repeat(np.arange(len(lists)), lengths_B)
-    score_N = flat(documents.values() for documents in lists)
-    grade_N = flat(
-        map(qrels[query_id].get, documents, repeat(0.0)) for query_id, documents in zip(query_ids, lists, strict=True)
-    )
+    score_N = flat((documents.values() for documents in lists), len(query_N))
+    graded = zip(query_ids, lists, strict=True)
+    grade_N = flat((map(qrels[query_id].get, documents, repeat(0.0)) for query_id, documents in graded), len(query_N))
     if np.isnan(score_N).any():
         at = int(np.isnan(score_N).argmax())
         document_id = list(chain.from_iterable(lists))[at]
@@ -173,7 +172,8 @@ def hits_of_run(run: Run, qrels: Qrels, query_ids: Sequence[str], *, ties: TieOr
         rank_M = np.empty(len(tied_M), dtype=np.int64)
         rank_M[sorted(range(len(ids)), key=_tie_key(ties, ids), reverse=ties == "trec_eval")] = np.arange(len(ids))
         order_N[places_M] = tied_M[np.lexsort((rank_M, -score_N[tied_M], query_N[tied_M]))]
-    return _relevant(query_N, grade_N[order_N], lengths_B)
+    kept_N = (grade_N := grade_N[order_N]) > 0
+    return Hits(query_N[kept_N], place_in_query(query_N)[kept_N], grade_N[kept_N], len(lists))
 
 
 def ideal_hits(qrels: Qrels, query_ids: Sequence[str]) -> Hits:
@@ -189,20 +189,23 @@ def ideal_hits(qrels: Qrels, query_ids: Sequence[str]) -> Hits:
     judged = [qrels[query_id] for query_id in query_ids]
     lengths_B = np.array([len(grades) for grades in judged], dtype=np.int64)
     query_N = np.repeat(np.arange(len(judged)), lengths_B)
-    grade_N = flat(grades.values() for grades in judged)
-    return _relevant(query_N, grade_N[_best_first(grade_N, query_N)], lengths_B)
+    grade_N = flat((grades.values() for grades in judged), len(query_N))
+    kept_N = grade_N > 0
+    query_N, grade_N = query_N[kept_N], grade_N[kept_N]
+    return Hits(query_N, place_in_query(query_N), grade_N[_best_first(grade_N, query_N)], len(judged))
 
 
-def flat(parts: Iterable[Iterable[float]]) -> np.ndarray:
+def flat(parts: Iterable[Iterable[float]], count: int) -> np.ndarray:
     """All numbers of all parts, one after the other.
 
     Args:
         parts: the numbers.
+        count: how many there are in all.
 
     Returns:
         One array, float64.
     """
-    return np.fromiter(chain.from_iterable(parts), dtype=np.float64)
+    return np.fromiter(chain.from_iterable(parts), dtype=np.float64, count=count)
 
 
 def _best_first(value_N: np.ndarray, query_N: np.ndarray) -> np.ndarray:
@@ -210,13 +213,6 @@ def _best_first(value_N: np.ndarray, query_N: np.ndarray) -> np.ndarray:
     if ((value_N[1:] <= value_N[:-1]) | (query_N[1:] != query_N[:-1])).all():
         return np.arange(len(value_N))
     return np.lexsort((-value_N, query_N))
-
-
-def _relevant(query_N: np.ndarray, grade_N: np.ndarray, lengths_B: np.ndarray) -> Hits:
-    """The hits among lists that follow each other in rank order."""
-    rank_N = np.arange(len(query_N)) - np.repeat(np.cumsum(lengths_B) - lengths_B, lengths_B)
-    kept_N = grade_N > 0
-    return Hits(query_N[kept_N], rank_N[kept_N], grade_N[kept_N], len(lengths_B))
 
 
 def _is_tied(query_N: np.ndarray, score_N: np.ndarray) -> np.ndarray:

@@ -126,7 +126,7 @@ def _batches(
 ) -> Iterator[_Done]:
     """Batches of different texts, those that are equal to one of them with it."""
     pace = engine.pace
-    budget = limits.batch_tokens or pace.batch_tokens
+    budget, at_a_time = limits.batch_tokens or pace.batch_tokens, pace.batches
     chunks = [slice(start, start + pace.chunk_texts) for start in range(0, len(texts), pace.chunk_texts)]
 
     def tokenise(chunk: slice) -> tuple[TokenBatch, Truncation]:
@@ -144,7 +144,7 @@ def _batches(
                 powers_of_two=engine.fixes_shapes,
             )
             is_few = len(chunks) == 1 and (len(planned) == 1 or tokens.num_tokens <= FEW_TOKENS)
-            at_a_time, done = 1 if is_few else pace.batches, 0
+            at_a_time, done = 1 if is_few else at_a_time, 0
             for chosen, batch, values in _within_memory(engine, tokens, [waiting[rows] for rows in planned], at_a_time):
                 done += 1
                 own = [chosen[i : i + 1] if copies is None else copies[chosen[i]] for i in range(len(chosen))]
@@ -154,6 +154,7 @@ def _batches(
             left = planned[done:]
             if left:  # the first of them did not fit
                 budget = len(left[0]) * int(tokens.lengths_B[waiting[left[0]]].max()) // 2
+                at_a_time = 1
             waiting = waiting[np.concatenate(left)] if left else waiting[:0]
 
 
@@ -171,9 +172,9 @@ def _within_memory(
         try:
             batch, values = next(done)
         except MemoryError:
-            if len(chosen) == 1:
+            if len(chosen) == at_a_time == 1:
                 raise
-            logger.warning("not enough memory for %d texts at a time: going on with half as many", len(chosen))
+            logger.warning("not enough memory for %d texts: going on with half as many, batch after batch", len(chosen))
             return
         yield chosen, batch, values
 

@@ -94,9 +94,29 @@ def test_memory_that_does_not_suffice_halves_the_batches_and_every_text_is_run(
     assert engine.failures < 6, "what follows a failure must be smaller too"
 
 
-def test_a_single_text_that_does_not_fit_is_an_error(tokenizer: Tokenizer) -> None:
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_single_text_that_does_not_fit_is_an_error(tokenizer: Tokenizer, batches: int) -> None:
+    engine = SmallEngine(memory=3)
+    engine.pace = Pace(batch_tokens=64, batches=batches, chunk_texts=len(TEXTS) - 1)
     with pytest.raises(MemoryError, match="too many tokens"):
-        run_texts(SmallEngine(memory=3), tokenizer, TEXTS)
+        run_texts(engine, tokenizer, TEXTS)
+
+
+def test_where_two_texts_do_not_fit_at_the_same_time_each_runs_alone(
+    tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    class TightEngine(SmallEngine):
+        pace = Pace(batch_tokens=1, batches=2, chunk_texts=len(TEXTS) - 1)
+
+        def run(self, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
+            if not is_alone:
+                raise MemoryError("beside another")
+            return super().run(batch)
+
+    rows, report = run_texts(TightEngine(), tokenizer, TEXTS)
+    np.testing.assert_array_equal(rows, expected(tokenizer))
+    assert report.num_texts == len(TEXTS)
+    assert caplog.text.count("batch after batch") == 1
 
 
 def test_token_states_of_equal_texts_are_those_of_each(tokenizer: Tokenizer) -> None:
