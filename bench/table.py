@@ -103,8 +103,9 @@ def performance_page(machines: Sequence[dict[str, Any]]) -> str:
         "process (on a GPU in its own thread), on the same texts; medians, with the smallest and largest value. Ratios "
         "over 1 are in our favour. "
         "The first line of a row is the peer, sentence-transformers, as it comes. The limit is the time of the matrix "
-        "products alone, without padding, each layer for every token. Of a cross-encoder's last layer we compute what "
-        "the first token needs, a seventh of all less: there, part of what is reached is saved.\n",
+        "products alone, without padding, each layer for every token; the fastest of its runs is what we are held to. "
+        "Of a cross-encoder's last layer we compute what the first token needs, a seventh of all less: there, part of "
+        "what is reached is saved.\n",
     ]
     for report in machines:
         parts += [f"## {label(report)}\n", method(report) + "\n"]
@@ -122,6 +123,9 @@ def row_table(row: dict[str, Any]) -> str:
     head = ["", row["unit"], "smallest to largest", "ours over it", *(["working memory, GB"] if has_memory else [])]
     ours = next(entry for entry in row["entries"] if entry["side"] == "ours")
     ratios = {pair["peer"]: pair["ratio"]["median"] for pair in row["ratios"] if pair["ours"] == ours["name"]}
+    for entry in row["entries"]:
+        if entry["side"] == "limit":  # its fastest run: nothing that slows it down makes us better
+            ratios[entry["name"]] = entry["cost"]["min"] / ours["cost"]["median"]
     lines = [
         [
             f"**{entry['name']}**" if entry["side"] == "ours" else entry["name"],

@@ -248,7 +248,7 @@ def test_rows_and_curves_are_told_apart_by_name() -> None:
 
 def test_how_much_of_the_limit_is_reached(tmp_path: Path) -> None:
     row = run_row(replace(ROW, entries=(*ENTRIES[:1], ENTRIES[2], Entry("limit", "limit", ""))), tmp_path)
-    assert "| limit | 50 | 33.3 to 50 | 50 % reached |" in row_table(row)
+    assert "| limit | 50 | 33.3 to 50 | 40 % reached |" in row_table(row)
     assert "**2x** (2x)" in short_tables([report_of("Some CPU", "2026-11-22", [row])])  # a limit is no peer
 
 
