@@ -32,8 +32,8 @@ def broken_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A torch engine that is wrong."""
     right = TorchEngine.run
 
-    def wrong(self: TorchEngine, batch: TokenBatch) -> np.ndarray:
-        return right(self, batch)[:, ::-1].copy()
+    def wrong(self: TorchEngine, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
+        return right(self, batch, is_alone=is_alone)[:, ::-1].copy()
 
     monkeypatch.setattr(TorchEngine, "run", wrong)
 

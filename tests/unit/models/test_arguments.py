@@ -83,7 +83,7 @@ def sizes_of(model: BiEncoder | CrossEncoder, run: Callable[[], Any], monkeypatc
     """How many texts each batch has that the engine is given."""
     engine: Any = model.checkpoint.engine
     sizes, original = [], engine.run
-    monkeypatch.setattr(engine, "run", lambda batch: (sizes.append(len(batch)), original(batch))[1])
+    monkeypatch.setattr(engine, "run", lambda batch, **how: (sizes.append(len(batch)), original(batch, **how))[1])
     run()
     return sizes
 

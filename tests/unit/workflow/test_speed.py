@@ -55,7 +55,7 @@ def test_no_text_of_a_throughput_is_run_twice(tiny: Any, monkeypatch: pytest.Mon
 
 def test_an_engine_that_computes_something_else_shows(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = TorchEngine.run
-    monkeypatch.setattr(TorchEngine, "run", lambda self, batch: _mirrored(run(self, batch), batch))
+    monkeypatch.setattr(TorchEngine, "run", lambda self, batch, **how: _mirrored(run(self, batch, **how), batch))
     report = measure_speed(str(tiny.bi_encoder("bert")), lengths=[16], seconds=0.02)
     found = {speed.engine: speed.agreement for speed in report.speeds if speed.dtype == "float32"}
     assert found["openvino"] == pytest.approx(1, abs=1e-5)

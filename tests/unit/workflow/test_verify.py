@@ -160,8 +160,8 @@ def test_a_fault_of_an_engine_is_found_and_named(
 ) -> None:
     run = broken.run
 
-    def faulty(self: Any, batch: TokenBatch) -> np.ndarray:
-        return run(self, batch) + np.float32(1e-3)
+    def faulty(self: Any, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
+        return run(self, batch, is_alone=is_alone) + np.float32(1e-3)
 
     monkeypatch.setattr(broken, "run", faulty)
     found = verify(str(tiny.bi_encoder("bert") if kind == "bi-encoder" else tiny.cross_encoder("bert")))
@@ -186,7 +186,7 @@ def test_a_wrong_weight_is_found(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_not_finite_disagrees(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TorchEngine, "run", lambda self, batch: np.full((len(batch), 32), np.nan, np.float32))
+    monkeypatch.setattr(TorchEngine, "run", lambda self, batch, **how: np.full((len(batch), 32), np.nan, np.float32))
     good, lost = verify(str(tiny.bi_encoder("bert"))).engines
     assert good.agrees and not lost.agrees
     assert (lost.max_difference, lost.mean_difference, lost.kendall_tau) == (None, None, None)
