@@ -4,32 +4,18 @@ In: `ModelSpec`, weights, and the user's wishes. Out: an `Engine`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 
 from rankwright.encoder.families import FAMILIES
+from rankwright.encoder.pace import Pace
 from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ConfigError, MissingExtraError
 from rankwright.text import TokenBatch
 
 ENGINES = ("auto", "openvino", "torch")
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How a device is kept busy with many texts, and how much of them is in memory at a time."""
-
-    batch_tokens: int
-    """Padded tokens of a batch at most, where nobody says otherwise."""
-    batches: int
-    """Batches that run at the same time."""
-    chunk_texts: int = 8192
-    """Texts that are tokenised, and put in batches by their lengths, at a time."""
-    chunks_ahead: int = 1
-    """Chunks that are tokenised while one runs."""
 
 
 class Engine(Protocol):

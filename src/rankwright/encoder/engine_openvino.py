@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rankwright.cores import num_cores
-from rankwright.encoder.engine import Pace
 from rankwright.encoder.ops_openvino import OpenVINOOps, build_graph, import_openvino
+from rankwright.encoder.pace import Pace
 from rankwright.encoder.padding import padded_inputs, token_places
 from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ConfigError

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from rankwright.encoder.attention_torch import takes_packed
-from rankwright.encoder.engine import Pace
 from rankwright.encoder.families import FAMILIES
 from rankwright.encoder.graphs_cuda import Graphs
 from rankwright.encoder.ops_torch import TorchEncoder
+from rankwright.encoder.pace import Pace
 from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ConfigError
 from rankwright.text import TokenBatch

@@ -23,7 +23,8 @@ Out = TypeVar("Out")
 logger = logging.getLogger(__name__)
 
 FEW_TOKENS = 1024
-"""Where there are no more in all, one batch runs after the other, each with all of the device."""
+"""Where there are no more in all, one batch runs after the other, each with all of the device. Not tuned: it is one
+batch of one core, not worth a second graph."""
 
 
 @dataclass(frozen=True)

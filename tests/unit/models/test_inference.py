@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rankwright import BiEncoder
-from rankwright.encoder.engine import Pace
+from rankwright.encoder.pace import Pace
 from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.text import TokenBatch
 from rankwright.text.tokenizer import Tokenizer
