@@ -175,12 +175,11 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def retrieval_to_pairs(retrieval: RetrievalSet, *, num_negatives: int = 0) -> list[PositivePair]:
+def retrieval_to_pairs(retrieval: RetrievalSet) -> list[PositivePair]:
     """Gives a positive pair for each judgment above 0, in the order of the judgments.
 
     Args:
         retrieval: queries, documents and judgments.
-        num_negatives: at most so many documents judged 0 or less are given to each pair, in their order.
 
     Returns:
         The pairs.
@@ -193,14 +192,12 @@ def retrieval_to_pairs(retrieval: RetrievalSet, *, num_negatives: int = 0) -> li
         >>> retrieval_to_pairs(small)[0].positive
         'Lima'
     """
-    pairs = []
-    for query_id, grades in retrieval.qrels.items():
-        judged_out = [document_id for document_id, grade in grades.items() if grade <= 0]
-        negatives = tuple(retrieval.documents[document_id] for document_id in judged_out[:num_negatives])
-        for document_id, grade in grades.items():
-            if grade > 0:
-                query, positive = retrieval.queries[query_id], retrieval.documents[document_id]
-                pairs.append(PositivePair(query, positive, negatives, query_id, document_id))
+    pairs = [
+        PositivePair(retrieval.queries[query_id], retrieval.documents[document_id], (), query_id, document_id)
+        for query_id, grades in retrieval.qrels.items()
+        for document_id, grade in grades.items()
+        if grade > 0
+    ]
     if not pairs:
         raise DataError(f"{retrieval.name}: no judgment is above 0, so there is no positive pair. Check the qrels.")
     return pairs

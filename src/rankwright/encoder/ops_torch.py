@@ -55,6 +55,11 @@ class TorchEncoder(nn.Module):
             return super().load_state_dict(state_dict, strict=strict, assign=assign)
         found = super().load_state_dict(state_dict, strict=False, assign=assign)
         self.foreign.tie_weights()
+        tensors = self.state_dict()
+        given = {tensor.data_ptr() for name, tensor in tensors.items() if name not in found.missing_keys}
+        lacking = [name for name in found.missing_keys if tensors[name].data_ptr() not in given]
+        if strict and lacking:
+            raise RuntimeError(f"{len(lacking)} tensors of the model are not in the state dict, as {lacking[0]!r}.")
         return found
 
     def forward(self, batch: TokenBatch | PackedInputs, dropout_seed: int = 0) -> Tensor:

@@ -163,7 +163,7 @@ def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
     )
     weights = read_weights(folder, spec)
     place = folder / spec.input_path
-    parameters: Mapping[str, np.ndarray] = match_parameters(spec, weights, place=place)
+    parameters, spec = read_parameters(spec, weights, place)
     check_finite(parameters, place)
     if has_more_layers(spec, weights):
         warnings.warn(
@@ -172,11 +172,6 @@ def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
             stacklevel=2,
         )
     if spec.foreign is not None:
-        from rankwright.encoder.foreign import read_foreign
-
-        Weights({"": place})  # what is damaged, it says more clearly than transformers
-        foreign, spec = read_foreign(spec)
-        parameters = {**foreign, **parameters}
         architecture = spec.architecture
         if wishes.max_length is not None:
             architecture.check_max_length(wishes.max_length, folder)
@@ -184,6 +179,33 @@ def _open_route(folder: Path, wishes: Wishes, task: str | None) -> Checkpoint:
     tokenizer = _open_tokenizer(place, spec)
     levels = read_levels(folder, parameters)
     return Checkpoint(folder, spec, tokenizer, parameters, kept_tensors(spec, weights), wishes, levels)
+
+
+def read_parameters(
+    spec: ModelSpec, weights: Mapping[str, np.ndarray], place: Path, *, seed: int = 0
+) -> tuple[dict[str, np.ndarray], ModelSpec]:
+    """All parameters of a model, those that transformers reads included.
+
+    Args:
+        spec: the model.
+        weights: the checkpoint's tensors, from `read_weights`.
+        place: the folder of the transformer.
+        seed: draws a new head.
+
+    Returns:
+        Arrays by name; and the spec, with what only transformers tells of a family that is not ours.
+
+    Raises:
+        ModelFormatError: a tensor that is missing, or is not as the config describes it.
+    """
+    parameters = match_parameters(spec, weights, seed=seed, place=place)
+    if spec.foreign is None:
+        return parameters, spec
+    from rankwright.encoder.foreign import read_foreign
+
+    Weights({"": place})  # what is damaged, it says more clearly than transformers
+    foreign, spec = read_foreign(spec, seed=seed)
+    return {**foreign, **parameters}, spec
 
 
 def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:

@@ -11,12 +11,11 @@ from typing import Any
 
 from rankwright.config import RunConfig
 from rankwright.data import PairTable, labelled_to_positive, read_pairs, rows_sha256
-from rankwright.encoder.parameters import match_parameters
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.checkpoint_read import read_weights
-from rankwright.models.loading import UntrainedWarning
+from rankwright.models.loading import UntrainedWarning, read_parameters
 from rankwright.records import LabelledPair, PositivePair
 from rankwright.workflow.measuring import EvaluationData, evaluation_data_of, read_evaluation_data
 
@@ -90,7 +89,7 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
         Both, read and checked.
 
     Raises:
-        ConfigError: no training data.
+        ConfigError: no training data, or settings that have no effect on them.
         DataError: rows that cannot be used.
     """
     data, loss = config.data, config.loss.name
@@ -110,6 +109,7 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
     wanted = data.eval if given.evaluation is None else given.evaluation
     if wanted is None:
         table, held_out = hold_out(table)
+    _check_conversion(config, table)
     if in_batch and table.kind == "labelled":
         labels = [row.label for row in table.labelled_rows()]
         table = labelled_to_positive(table, min_label=data.min_label, num_negatives=data.num_negatives)
@@ -183,6 +183,16 @@ def _connected(rows: Sequence[LabelledPair | PositivePair]) -> list[str]:
     return [root(key) for key in keys]
 
 
+def _check_conversion(config: RunConfig, table: PairTable) -> None:
+    """Refuses settings of a conversion, from labelled pairs to positive ones, that does not take place."""
+    key = next((key for key in ("min_label", "num_negatives") if getattr(config.data, key)), None)
+    if key is not None and (config.kind == "cross-encoder" or table.kind == "positive"):
+        raise ConfigError(
+            f"data.{key} = {getattr(config.data, key)} has no effect: it says how labelled pairs become positive ones "
+            f"for a bi-encoder, but this is a {config.kind}, and {table.source} has {table.kind} pairs. Remove it."
+        )
+
+
 def _say_what_is_kept(labels: Sequence[float], min_label: float | None) -> None:
     """A warning where pairs with a label above 0 are left out though nobody said which labels are positive."""
     highest = max(labels)
@@ -206,7 +216,8 @@ def _label_range(config: RunConfig) -> tuple[float, float] | None:
 def _with_new_head(model: CrossEncoder, seed: int) -> CrossEncoder:
     """The model with its new head drawn from the seed of the run."""
     spec = model.checkpoint.spec
-    return model.with_parameters(match_parameters(spec, read_weights(model.folder, spec), seed=seed))
+    parameters, _ = read_parameters(spec, read_weights(model.folder, spec), model.folder / spec.input_path, seed=seed)
+    return model.with_parameters(parameters)
 
 
 def _with_pooling(model: BiEncoder, mode: str) -> BiEncoder:

@@ -31,7 +31,7 @@ from rankwright.workflow.folder import check_folder, dotted, has_begun, run_fold
 from rankwright.workflow.inputs import Inputs, base_model, read_inputs
 from rankwright.workflow.measuring import Settings, measure_model, primary_first
 from rankwright.workflow.references import best_reference, reference_evaluations
-from rankwright.workflow.settings import check_dims, check_loss, check_run
+from rankwright.workflow.settings import check_dims, check_loss, check_run, primary_name
 
 if TYPE_CHECKING:
     import torch
@@ -303,7 +303,7 @@ def _train(
         loss=bind_loss(config, loss),
         save_model=lambda folder, current: model.save(folder, _arrays(current)),
         evaluate=measure,
-        primary=_primary_name(settings, inputs, model),
+        primary=primary_name(model, inputs.evaluation, settings),
         log=watch.log,
     )
     newest = newest_checkpoint(Path(config.out))
@@ -346,17 +346,6 @@ def _named_measures(evaluations: list[Evaluation]) -> dict[str, float]:
         elif evaluation.dim == first.dim:
             named |= {name: value for name, value in evaluation.measures.items() if name not in named}
     return named
-
-
-def _primary_name(settings: Settings, inputs: Inputs, model: BiEncoder | CrossEncoder) -> str:
-    """The measure by which checkpoints are chosen where the config names none."""
-    if settings.primary is not None:
-        return settings.primary
-    if inputs.evaluation.retrieval is not None and not (isinstance(model, CrossEncoder) and model.num_labels > 1):
-        return (settings.measures or ("ndcg@10",))[0]
-    if isinstance(model, CrossEncoder) and model.num_labels > 1:
-        return "f1_macro"
-    return "ap" if inputs.evaluation.is_binary else "spearman"
 
 
 def _arrays(module: Any) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def check_run(config: RunConfig, model: BiEncoder | CrossEncoder, inputs: Inputs
     training = config.training
     if training.load_best_model_at_end and training.metric_for_best_model is not None:
         known = measure_names(model, inputs.evaluation, settings)
-        known += [f"dim_{dim}_{settings.primary or known[0]}" for dim in settings.dims[1:]]
+        primary = primary_name(model, inputs.evaluation, settings)
+        known += [f"dim_{dim}_{primary}" for dim in settings.dims[1:]]
         if training.metric_for_best_model.removeprefix("eval_") not in known:
             raise ConfigError(
                 f"metric_for_best_model = {training.metric_for_best_model!r}: the evaluation gives {', '.join(known)}. "
@@ -116,8 +117,14 @@ def measure_names(model: BiEncoder | CrossEncoder, data: EvaluationData, setting
     names: list[str] = []
     if _ranks(model, data):
         searches = isinstance(model, BiEncoder) and data.has_corpus
-        names += (settings.measures or RETRIEVAL_MEASURES) if searches else ranking_measures(settings)
+        ranking = (settings.measures or RETRIEVAL_MEASURES) if searches else ranking_measures(settings)
+        names += [str(parse_measure(name)) for name in ranking]
     return list(dict.fromkeys([*names, *_pair_measures(model, data)]))
+
+
+def primary_name(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> str:
+    """The measure that systems are compared, and checkpoints chosen by."""
+    return settings.primary or measure_names(model, data, settings)[0]
 
 
 def _ranks(model: BiEncoder | CrossEncoder, data: EvaluationData) -> bool:

@@ -184,13 +184,10 @@ def test_run_of_another_split_or_no_run_is_refused(folder: Path, tmp_path: Path)
         read_retrieval(folder, first_stage=run)
 
 
-@pytest.mark.parametrize(
-    ("count", "negatives"), [(0, ()), (1, ("Quito is elsewhere.",)), (9, ("Quito is elsewhere.",))]
-)
-def test_judgments_above_zero_become_positive_pairs(folder: Path, count: int, negatives: tuple[str, ...]) -> None:
-    assert retrieval_to_pairs(read_retrieval(folder), num_negatives=count) == [
+def test_judgments_above_zero_become_positive_pairs(folder: Path) -> None:
+    assert retrieval_to_pairs(read_retrieval(folder)) == [
         PositivePair("older city", "Cusco is older.", (), "q2", "d2"),
-        PositivePair("capital of Peru", "Peru Lima is its capital.", negatives, "q1", "d1"),
+        PositivePair("capital of Peru", "Peru Lima is its capital.", (), "q1", "d1"),
     ]
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from rankwright import BiEncoder, CrossEncoder
+from rankwright.config import read_config
 from rankwright.encoder.engine import make_engine
 from rankwright.encoder.foreign import PREFIX, foreign_architecture
 from rankwright.encoder.spec import Foreign
 from rankwright.errors import ConfigError, MissingExtraError, ModelFormatError
+from rankwright.workflow.inputs import base_model
 from tests.texts import CORPUS, QUERY, random_texts
 from tests.tiny import write_json
 from tests.tiny_foreign import build_foreign
@@ -38,6 +40,32 @@ def test_a_pair_gets_the_same_logit_in_any_company(tiny: Any, head: str) -> None
     together = model.checkpoint.engine.run(model.tokenize(PAIRS))
     alone = np.concatenate([model.checkpoint.engine.run(model.tokenize([pair])) for pair in PAIRS])
     assert_agrees(alone, together, "score", what=head)
+
+
+def test_a_new_head_is_drawn_from_the_seed_of_the_run_and_the_rest_is_kept(tiny: Any) -> None:
+    folder = tiny.built(build_foreign, "albert")
+
+    def base(seed: int) -> Any:
+        flags = {"kind": "cross-encoder", "model.base": str(folder), "training.seed": seed, "training.device": "cpu"}
+        return base_model(read_config(None, flags=flags))
+
+    first, again, other = base(1), base(1), base(2)
+    scores = first.predict(PAIRS)
+    assert np.isfinite(scores).all() and scores.std() > 0
+    np.testing.assert_array_equal(again.predict(PAIRS), scores)
+    assert not np.allclose(other.predict(PAIRS), scores)
+    encoders = [{n: a for n, a in m.checkpoint.parameters.items() if "classifier" not in n} for m in (first, other)]
+    assert len(encoders[0]) > 10
+    for name, array in encoders[0].items():
+        np.testing.assert_array_equal(array, encoders[1][name], err_msg=name)
+
+
+def test_parameters_that_lack_a_tensor_are_refused(tiny: Any) -> None:
+    model = BiEncoder(tiny.built(build_foreign, "albert"), device="cpu")
+    name = next(name for name in model.checkpoint.parameters if name.endswith("word_embeddings.weight"))
+    rest = {other: array for other, array in model.checkpoint.parameters.items() if other != name}
+    with pytest.raises(RuntimeError, match=f"1 tensors of the model are not in the state dict, as '{name}'"):
+        model.with_parameters(rest).encode("a text")
 
 
 def test_sizes_are_those_that_transformers_reads(tiny: Any) -> None:

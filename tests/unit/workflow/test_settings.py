@@ -13,7 +13,7 @@ from rankwright.workflow import Settings, evaluate, read_evaluation_data
 from rankwright.workflow.inputs import Inputs, read_inputs
 from rankwright.workflow.measuring import measure_model
 from rankwright.workflow.runs import plan_run, run_config
-from rankwright.workflow.settings import measure_names
+from rankwright.workflow.settings import measure_names, primary_name
 from tests.unit.workflow.small_data import (
     beir_folder,
     classified_pairs,
@@ -43,9 +43,18 @@ def open_tiny(tiny: Any, kind: str) -> BiEncoder | CrossEncoder:
 def test_the_names_are_those_of_the_measures_that_come(tiny: Any, tmp_path: Path, kind: str, data: str) -> None:
     model = open_tiny(tiny, kind)
     read = read_evaluation_data(MAKERS[data](tmp_path / "data.jsonl"))
-    for settings in (Settings(), Settings(measures=("ndcg@3",), top_k=5)):
-        found = [name for one in measure_model(model, read, settings) for name in one.measures]
+    for settings in (Settings(), Settings(measures=("nDCG@3",), top_k=5)):
+        measured = measure_model(model, read, settings)
+        found = [name for one in measured for name in one.measures]
         assert sorted(measure_names(model, read, settings)) == sorted(set(found))
+        assert primary_name(model, read, settings) == measured[0].primary
+
+
+def test_checkpoints_are_chosen_by_the_measure_that_the_card_compares(tiny: Any, tmp_path: Path) -> None:
+    """Also where the first measure named is one of pairs."""
+    model, data = open_tiny(tiny, "cross-encoder"), read_evaluation_data(judged_pairs(tmp_path / "pairs.jsonl"))
+    settings = Settings(measures=("f1", "ndcg@3"))
+    assert primary_name(model, data, settings) == measure_model(model, data, settings)[0].primary == "ndcg@3"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +120,26 @@ def test_scored_pairs_of_which_few_are_trained_on_give_a_warning(tmp_path: Path)
         read_inputs(read_config(None, flags=flags), given)
     kept = read_inputs(read_config(None, flags={**flags, "data.min_label": 0.5}), given)
     assert kept.table.size_rows == 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "key", "value"),
+    [
+        ("bi-encoder", beir_folder, "num_negatives", 1),
+        ("bi-encoder", positive_pairs, "min_label", 2.0),
+        ("cross-encoder", judged_pairs, "num_negatives", 1),
+    ],
+)
+def test_settings_of_a_conversion_that_does_not_take_place_are_refused(
+    tmp_path: Path, kind: str, make: Any, key: str, value: float
+) -> None:
+    train = make(tmp_path / "data.jsonl")
+    flags = {"kind": kind, "data.train": str(train), f"data.{key}": value}
+    given = Inputs(evaluation=positive_pairs(tmp_path / "eval.jsonl"))
+    if make is beir_folder:
+        (train / "qrels" / "test.tsv").rename(train / "qrels" / "train.tsv")
+    with pytest.raises(ConfigError, match=rf"data\.{key} = {value} has no effect.*this is a {kind}, and .* Remove it"):
+        read_inputs(read_config(None, flags=flags), given)
 
 
 def test_code_of_a_base_is_never_run() -> None:
