@@ -20,7 +20,7 @@ from bench.families import NAMES, STATIC
 from bench.gate import Gate, repeat
 from bench.inputs import MAX_LENGTH, NUM_FEW, NUM_TRAINING_PAIRS, Inputs, read_inputs
 from bench.limits import TRAINING_PASSES, limit_encoding, limit_evaluate, limit_search
-from bench.peers_onnx import fastembed_encode, onnxruntime_encode, onnxruntime_rerank
+from bench.peers_onnx import Pairs, fastembed_encode, fastembed_rerank, onnxruntime_encode, onnxruntime_rerank
 from bench.retrieval import (
     NUM_SEARCHES,
     TOP_K,
@@ -37,7 +37,6 @@ from bench.retrieval import (
 )
 
 Texts = Callable[[Inputs], list[str]]
-Pairs = Callable[[Inputs], list[list[tuple[str, str]]]]
 
 LEARNING_RATE = 5e-5
 CURVE_TEXTS = 32
@@ -370,6 +369,8 @@ CONTESTANTS: dict[str, Callable[[Gate, Inputs], None]] = {
     "onnxruntime-rerank": partial(onnxruntime_rerank, pairs=all_pairs),
     "onnxruntime-rerank-few": partial(onnxruntime_rerank, pairs=few_pairs),
     "fastembed-encode": fastembed_encode,
+    "fastembed-rerank": partial(fastembed_rerank, pairs=all_pairs),
+    "fastembed-rerank-few": partial(fastembed_rerank, pairs=few_pairs),
     "peer-train": peer_train,
     "peer-train-bf16": partial(peer_train, bf16=True),
     "our-train": our_train,

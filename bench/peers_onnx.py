@@ -6,7 +6,8 @@ In: the inputs folder. Out: embeddings, logits. Runs in the environment of `benc
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import numpy as np
 from bench.gate import Gate, repeat
 from bench.inputs import MAX_LENGTH, Inputs
 
+Pairs = Callable[[Inputs], list[list[tuple[str, str]]]]
+
 MAX_TOKENS = 256
 """What MiniLM-L6's checkpoint says, and sentence-transformers and we therefore take."""
 
-ONNX_TEXTS, FASTEMBED_TEXTS = 8, 4
-"""Texts of a batch: the best of 8 and 32, and of 4, 32 and 256, on 2 cores."""
+ONNX_TEXTS, FASTEMBED_TEXTS, FASTEMBED_PAIRS = 8, 4, 1
+"""Texts of a batch: the best of 8 and 32, of 4, 32 and 256, and of 1, 2, 4, 8 and 32, on 2 cores. Fastembed leaves them
+in the order in which they come."""
 
 
 def export_onnx(model_folder: str, folder: Path, *, output: str = "last_hidden_state") -> Path:
@@ -121,13 +125,22 @@ def onnxruntime_encode(gate: Gate, inputs: Inputs) -> None:
     repeat(gate, lambda: runner.run(inputs.documents, mean_of_unit_length))
 
 
-def onnxruntime_rerank(gate: Gate, inputs: Inputs, *, pairs: Callable[[Inputs], list[list[tuple[str, str]]]]) -> None:
-    """ONNX Runtime, bare, one call a query; scores by the logistic function, as the others give them."""
+def onnxruntime_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs) -> None:
+    """ONNX Runtime, bare, one call a query; scores by the logistic function."""
     runner = Runner(inputs.cross_encoder, output="logits", max_tokens=MAX_LENGTH)
-    repeat(
-        gate,
-        lambda: [runner.run(listed, lambda logits, _: 1 / (1 + np.exp(-logits[:, 0]))) for listed in pairs(inputs)],
-    )
+    repeat(gate, lambda: [runner.run(listed, lambda logits, _: logistic(logits[:, 0])) for listed in pairs(inputs)])
+
+
+@contextmanager
+def fastembed_folder(model_folder: str, *, output: str, max_tokens: int) -> Iterator[str]:
+    """What fastembed reads of the model: `model.onnx`, its tokenizer and its settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(model_folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
+        settings_path = Path(folder, "tokenizer_config.json")
+        settings = json.loads(settings_path.read_text(encoding="utf-8")) | {"model_max_length": max_tokens}
+        settings_path.write_text(json.dumps(settings), encoding="utf-8")
+        export_onnx(model_folder, Path(folder), output=output)
+        yield folder
 
 
 def fastembed_encode(gate: Gate, inputs: Inputs) -> None:
@@ -135,15 +148,36 @@ def fastembed_encode(gate: Gate, inputs: Inputs) -> None:
     from fastembed import TextEmbedding
     from fastembed.common.model_description import ModelSource, PoolingType
 
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(inputs.bi_encoder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
-        settings_path = Path(folder, "tokenizer_config.json")
-        settings = json.loads(settings_path.read_text(encoding="utf-8")) | {"model_max_length": MAX_TOKENS}
-        settings_path.write_text(json.dumps(settings), encoding="utf-8")
-        name = export_onnx(inputs.bi_encoder, Path(folder)).name
+    with fastembed_folder(inputs.bi_encoder, output="last_hidden_state", max_tokens=MAX_TOKENS) as folder:
         source = ModelSource(hf="local/model")
         TextEmbedding.add_custom_model(
-            "local/model", pooling=PoolingType.MEAN, normalization=True, sources=source, dim=384, model_file=name
+            "local/model",
+            pooling=PoolingType.MEAN,
+            normalization=True,
+            sources=source,
+            dim=384,
+            model_file="model.onnx",
         )
         model = TextEmbedding("local/model", specific_model_path=folder)
     repeat(gate, lambda: np.stack(list(model.embed(inputs.documents, batch_size=FASTEMBED_TEXTS))))
+
+
+def fastembed_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs) -> None:
+    """Fastembed with the same file as a custom model, one call a query; scores by the logistic function."""
+    from fastembed.common.model_description import ModelSource
+    from fastembed.rerank.cross_encoder import TextCrossEncoder
+
+    with fastembed_folder(inputs.cross_encoder, output="logits", max_tokens=MAX_LENGTH) as folder:
+        TextCrossEncoder.add_custom_model("local/model", sources=ModelSource(hf="local/model"), model_file="model.onnx")
+        model = TextCrossEncoder("local/model", specific_model_path=folder)
+    repeat(
+        gate,
+        lambda: [
+            logistic(np.array(list(model.rerank_pairs(listed, batch_size=FASTEMBED_PAIRS)))) for listed in pairs(inputs)
+        ],
+    )
+
+
+def logistic(logits_N: np.ndarray) -> np.ndarray:
+    """Scores, as the others give them."""
+    return 1 / (1 + np.exp(-logits_N))

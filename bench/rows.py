@@ -105,14 +105,20 @@ ROWS = (
         f"rerank {NUM_QUERIES} x {NUM_CANDIDATES} documents",
         unit="s",
         rounds=3,
-        others=(Entry("ONNX Runtime", "peer", "onnxruntime-rerank", OPENVINO_PYTHON),),
+        others=(
+            Entry("ONNX Runtime", "peer", "onnxruntime-rerank", OPENVINO_PYTHON),
+            Entry("fastembed", "peer", "fastembed-rerank", OPENVINO_PYTHON),
+        ),
     ),
     inference_row(
         "rerank-few",
         f"rerank 1 x {NUM_FEW} documents",
         unit="s",
         rounds=3,
-        others=(Entry("ONNX Runtime", "peer", "onnxruntime-rerank-few", OPENVINO_PYTHON),),
+        others=(
+            Entry("ONNX Runtime", "peer", "onnxruntime-rerank-few", OPENVINO_PYTHON),
+            Entry("fastembed", "peer", "fastembed-rerank-few", OPENVINO_PYTHON),
+        ),
     ),
     inference_row("query", "encode one short query", unit="s", rounds=9, has_limit=False),
     training_row("train", f"train a cross-encoder, a step of {NUM_TRAINING_PAIRS} pairs"),
