@@ -61,7 +61,7 @@ def limit_search(gate: Gate, inputs: object) -> None:
 
 def limit(gate: Gate, operations: float, *, dtype: str | None = None) -> None:
     """Multiply until so many operations are done, in the type that OpenVINO takes on this CPU or a given one."""
-    from rankwright.encoder.ops_openvino import import_openvino
+    from rankwright.encoder.core_openvino import import_openvino
 
     openvino = import_openvino()
     from openvino import opset15 as op

@@ -16,7 +16,7 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 AS_IT_COMES = "sentence-transformers"
 LIMIT = "limit: the products alone"
 FIRST_SCORE = "from {} import CrossEncoder; CrossEncoder(CROSS_ENCODER).predict([('a query', 'a document')])"
-IMPORTS = "import numpy; from rankwright.encoder.ops_openvino import import_openvino; import_openvino()"
+IMPORTS = "import numpy; from rankwright.encoder.core_openvino import import_openvino; import_openvino()"
 HELP = "import sys; sys.argv[1:] = ['--help']; from rankwright.cli import main; main()"
 
 

@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from rankwright.encoder.families import FAMILIES
+from rankwright.encoder.ops_openvino import OPENVINO_ACTIVATIONS
 from rankwright.encoder.pace import Pace
-from rankwright.encoder.spec import ModelSpec
+from rankwright.encoder.spec import Dense, ModelSpec
 from rankwright.errors import ConfigError, MissingExtraError
 from rankwright.text import TokenBatch
 
@@ -50,7 +51,8 @@ def make_engine(
     Args:
         spec: the model.
         weights: arrays by Hugging Face name.
-        engine: "openvino", "torch", or "auto": torch on a GPU if there is one and torch is installed, else OpenVINO.
+        engine: "openvino", "torch", or "auto": torch on a GPU if there is one and torch is installed, or where
+            OpenVINO has no node for an activation; else OpenVINO.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         dtype: "auto", "float32", "bfloat16", "float16", or "int8" (OpenVINO, linear layers only).
         levels: of int8, by `calibrate`.
@@ -76,7 +78,7 @@ def make_engine(
     if device == "auto":
         device = "cuda" if engine != "openvino" and has_cuda() else "cpu"
     if engine == "auto":
-        engine = "openvino" if device == "cpu" else "torch"
+        engine = "openvino" if device == "cpu" and _has_graph(spec) else "torch"
     if engine == "torch":
         if find_spec("torch") is None:
             raise MissingExtraError(f"engine='torch' (device {device!r})", "torch", "torch")
@@ -88,6 +90,11 @@ def make_engine(
     from rankwright.encoder.engine_openvino import OpenVINOEngine
 
     return OpenVINOEngine(spec, weights, dtype=dtype, levels=levels)
+
+
+def _has_graph(spec: ModelSpec) -> bool:
+    """Whether OpenVINO has a node for each activation; those of families are all among them."""
+    return all(module.activation in OPENVINO_ACTIVATIONS for module in spec.modules if isinstance(module, Dense))
 
 
 def has_cuda() -> bool:

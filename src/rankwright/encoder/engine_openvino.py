@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rankwright.cores import num_cores
-from rankwright.encoder.ops_openvino import OpenVINOOps, build_graph, import_openvino
+from rankwright.encoder.core_openvino import is_forked, openvino_core
+from rankwright.encoder.ops_openvino import OpenVINOOps, build_graph
 from rankwright.encoder.pace import Pace
 from rankwright.encoder.padding import padded_inputs, token_places
 from rankwright.encoder.spec import ModelSpec
@@ -46,7 +47,7 @@ class OpenVINOEngine:
         dtype: str = "auto",
         levels: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        core = import_openvino().Core()
+        core = openvino_core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.dtype = choose_dtype(dtype, capabilities)
         self.weights = weights  # the graph shares their memory
@@ -71,13 +72,13 @@ class OpenVINOEngine:
 
         Args:
             batch: B texts.
-            is_alone: whether all cores are for this batch, or those of one stream.
+            is_alone: whether all cores are for this batch, or those of one stream; in a forked process they always are.
 
         Returns:
             (B, size) float32; (T, size) of a model that gives token states.
         """
         arrays = padded_inputs(batch, self.inputs)
-        with (self.alone if is_alone else self.shared).request() as request:
+        with (self.alone if is_alone or is_forked() else self.shared).request() as request:
             request.infer([arrays[name] for name in self.inputs], share_inputs=True)
             output = request.get_output_tensor(0).data
             rows = token_places(batch, output.shape[1]) if self.gives_tokens else slice(len(batch))

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from rankwright.encoder.core_openvino import import_openvino, openvino_core
 from rankwright.encoder.int8 import LEVELS, WEIGHT_LEVELS, fit, quantised_rows
-from rankwright.encoder.ops_openvino import OpenVINOOps, build_graph, import_openvino
+from rankwright.encoder.ops_openvino import OpenVINOOps, build_graph
 from rankwright.encoder.padding import padded_inputs, token_places
 from rankwright.encoder.spec import ModelSpec
 from rankwright.text import TokenBatch
@@ -99,7 +100,7 @@ def multiplies_int8() -> bool:
     weight = op.convert(op.constant(np.full((count, count), WEIGHT_LEVELS, np.int8)), "f32")
     halves = op.multiply(weight, op.constant(np.full((count, 1), 0.5, np.float32)))  # without a scale all is float32
     graph = openvino.Model([op.matmul(_levels(op, levels), halves, False, True)], [levels], "a product of the largest")
-    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(np.full((1, count), LEVELS, np.float32))[0]
     is_exact = bool((found == LEVELS * WEIGHT_LEVELS * count / 2).all())
     if not is_exact:
@@ -142,7 +143,7 @@ def calibrate(
     graph = build_graph(ops)
     if not ops.read:
         return {}
-    compiled = import_openvino().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     names = [port.get_any_name() for port in compiled.inputs]
     groups = [paths for _, paths in ops.read.values()]
     share = SAMPLED / max(1, sum(batch.num_tokens for batch in batches))

@@ -4,8 +4,6 @@ In: `ModelSpec` and weights. Does: `architecture.forward` over graph nodes. Out:
 `INPUTS` and one output. Letters: B texts, L padded tokens, D features, H heads.
 """
 
-import os
-import sys
 from collections.abc import Mapping
 from copy import copy
 from typing import Any, Self
@@ -13,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from rankwright.encoder import architecture
+from rankwright.encoder.core_openvino import import_openvino
 from rankwright.encoder.families import FAMILIES
 from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ModelFormatError
@@ -48,19 +47,6 @@ OPENVINO_ACTIVATIONS: dict[str, tuple[Any, ...]] = {
     "torch.nn.modules.activation.Softsign": ("softsign",),
     "torch.nn.modules.linear.Identity": (),
 }
-
-
-def import_openvino() -> Any:
-    """The `openvino` package, without its telemetry.
-
-    `import openvino` else forks a child that looks up an analytics host and writes to the home folder.
-    """
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes it unimportable
-        os.environ.setdefault("OPENVINO_LOG_LEVEL", "0")
-    import openvino
-
-    return openvino
 
 
 def build_graph(ops: "OpenVINOOps") -> Any:

@@ -15,6 +15,7 @@ from rankwright.evaluation.measures import Hits, measure_hits, parse_measure
 from rankwright.evaluation.report import Evaluation, evaluation_of_queries
 from rankwright.evaluation.runs import RETRIEVAL_MEASURES, flat, ideal_hits, judged_queries
 from rankwright.models.search import search
+from rankwright.models.similarity import array_of
 from rankwright.records import RetrievalSet
 
 
@@ -34,7 +35,7 @@ def evaluate_retrieval(
     and equal scores go by document id, ascending: the definitions of sentence-transformers' evaluator.
 
     Args:
-        embeddings: queries_BE and documents_CE, in the order of `data.queries` and `data.documents`.
+        embeddings: queries_BE and documents_CE, arrays or tensors, in the order of `data.queries` and `data.documents`.
         data: queries, documents and judgments.
         similarity: a key of `SIMILARITIES`.
         dims: sizes of a Matryoshka model: embeddings are cut to each (and renormalised for "cosine"); None: as given.
@@ -49,21 +50,24 @@ def evaluate_retrieval(
         ConfigError: a measure without cut-off, or a size that the embeddings do not have.
         ShapeError: not one embedding per text.
     """
-    queries_BE, documents_CE = embeddings
+    queries_BE, documents_CE = map(array_of, embeddings)
     if (len(queries_BE), len(documents_CE)) != (len(data.queries), len(data.documents)):
         raise ShapeError(
             f"{data.name!r} has {len(data.queries)} queries and {len(data.documents)} documents, "
             f"got {len(queries_BE)} and {len(documents_CE)} embeddings."
         )
+    if queries_BE.ndim != 2 or documents_CE.ndim != 2 or queries_BE.shape[1] != documents_CE.shape[1]:
+        raise ShapeError(f"embeddings do not fit: queries {queries_BE.shape}, documents {documents_CE.shape}.")
     E = queries_BE.shape[1]
-    if any(not 1 <= dim <= E for dim in dims or ()):
-        raise ConfigError(f"dims {list(dims or ())} must be between 1 and {E}, the length of the embeddings.")
+    dims = tuple(dims or (E,))
+    if any(not 1 <= dim <= E for dim in dims):
+        raise ConfigError(f"dims {list(dims)} must be between 1 and {E}, the length of the embeddings.")
     depth = _depth(measures)
     judgments = _judgments(data)
     ideal = ideal_hits(data.qrels, judgments.query_ids)
     order_C = np.array(sorted(range(len(documents_CE)), key=list(data.documents).__getitem__))
     evaluations = []
-    for dim in dims or (E,):
+    for dim in dims:
         _, indices_BK = search(
             queries_BE[judgments.row_B, :dim],
             documents_CE[:, :dim],
@@ -87,6 +91,8 @@ def evaluate_retrieval(
 def _depth(measures: Sequence[str]) -> int:
     """How many documents of each query the measures look at."""
     cut_offs = [parse_measure(measure).k for measure in measures]
+    if not cut_offs:
+        raise ConfigError("measures is empty: name at least one, such as 'ndcg@10'.")
     if None in cut_offs:
         raise ConfigError("measure 'map' would rank the whole corpus for each query: write 'map@100'.")
     return max(k for k in cut_offs if k)

@@ -11,6 +11,7 @@ with the relevant documents first). There are three:
 * "hashed": by a hash of query id and document id: an order that no file can favour.
 """
 
+import math
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,8 +47,9 @@ def judged_queries(qrels: Qrels, texts: Mapping[str, str] | None = None) -> list
         The ids: the queries that measures are computed over.
 
     Raises:
-        DataError: no query has a relevant document, or one has no text.
+        DataError: no query has a relevant document, or one has no text; or a grade is no finite number.
     """
+    _check_grades(qrels)
     query_ids = [query_id for query_id, grades in qrels.items() if any(grade > 0 for grade in grades.values())]
     if not query_ids:
         raise DataError(
@@ -206,6 +208,23 @@ def flat(parts: Iterable[Iterable[float]], count: int) -> np.ndarray:
         One array, float64.
     """
     return np.fromiter(chain.from_iterable(parts), dtype=np.float64, count=count)
+
+
+def _check_grades(qrels: Qrels) -> None:
+    """Refuse judgments that are no finite numbers: they would be relevant or not by accident."""
+    for query_id, grades in qrels.items():
+        if not isinstance(grades, Mapping):
+            raise DataError(f"the judgments of query {query_id!r} are {grades!r:.80}, expected {{document id: grade}}.")
+        try:
+            is_finite = math.isfinite(sum(grades.values()))
+        except TypeError:
+            is_finite = False
+        for document_id, grade in () if is_finite else grades.items():
+            if not isinstance(grade, (int, float, np.number)) or not math.isfinite(grade):
+                raise DataError(
+                    f"the grade of document {document_id!r} for query {query_id!r} is {grade!r}, expected a finite "
+                    "number."
+                )
 
 
 def _best_first(value_N: np.ndarray, query_N: np.ndarray) -> np.ndarray:

@@ -3,10 +3,10 @@
 In: what a caller passed under either name. Out: one value, or an error: both were passed, or we have no such thing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, DataError, ValueRangeError
 
 BACKENDS = {"torch": "torch", "openvino": "openvino"}
 
@@ -29,6 +29,11 @@ REFUSED_ATTRIBUTES = {
     **dict.fromkeys(("cuda", "cpu"), _DEVICE),
     **dict.fromkeys(("model", "config", "modules", "parameters", "state_dict", "forward", "model[0]"), _MODULE),
     **dict.fromkeys(("fit", "old_fit", "train"), _TRAINING),
+    **dict.fromkeys(
+        ("truncate_sentence_embeddings", "truncate_embeddings"),
+        "Pass truncate_dim= to encode(), or set the attribute truncate_dim.",
+    ),
+    "model_card_data": "The card is written by rankwright.train; `rankwright card RUN` writes it again.",
     "save_to_hub": "Use push_to_hub(repo_id).",
     "evaluate": "Use rankwright.evaluate(model, data).",
 }
@@ -68,6 +73,65 @@ def one_of(values: Mapping[str, Any], default: Any = None) -> Any:
             f"{given[0]!r} and {given[1]!r} are two names for the same argument: pass {next(iter(values))!r} only."
         )
     return values[given[0]] if given else default
+
+
+def texts_of(given: Any) -> tuple[list[str], bool]:
+    """The texts in what a caller passed, and whether it was a single one.
+
+    Args:
+        given: a string, or strings in a list, iterator, array or series.
+
+    Returns:
+        The texts, and whether it was one alone.
+
+    Raises:
+        DataError: what has keys, columns, no order or no texts: these would be taken for texts.
+    """
+    if isinstance(given, str):
+        return [given], True
+    is_list = isinstance(given, Iterable) and not isinstance(given, (bytes, bytearray, Mapping, set, frozenset))
+    if not is_list or hasattr(given, "columns") or getattr(given, "ndim", 1) != 1:
+        raise DataError(f"texts are a {type(given).__name__}, {given!r:.80}: expected a string, or a list of strings.")
+    return list(given), False
+
+
+def documents_of(query: Any, documents: Any, top_k: int | None) -> list[str]:
+    """The documents of a call of `rank`.
+
+    Args:
+        query: one text.
+        documents: several.
+        top_k: how many are wanted.
+
+    Returns:
+        The documents in a list.
+
+    Raises:
+        DataError: a query that is no text, or documents that are no list.
+        ValueRangeError: top_k below 1.
+    """
+    if not isinstance(query, str):
+        raise DataError(f"the query is {query!r:.80}: expected one string. Call rank() once for each query.")
+    listed, is_single = texts_of(documents)
+    if is_single:
+        raise DataError(f"the documents are {documents!r:.80}: expected a list of strings.")
+    if top_k is not None and top_k < 1:
+        raise ValueRangeError(f"top_k must be at least 1, got {top_k}.")
+    return listed
+
+
+def check_prompts(prompts: Mapping[str, str] | None) -> None:
+    """Refuse prompts that are no texts.
+
+    Args:
+        prompts: by name.
+
+    Raises:
+        ConfigError: names the first.
+    """
+    for name, text in (prompts or {}).items():
+        if not isinstance(text, str):
+            raise ConfigError(f"prompts: {name!r} is {text!r:.80}, expected a string.")
 
 
 def engine_of(backend: str | None, engine: str | None) -> str:

@@ -13,15 +13,23 @@ from typing import Any
 import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec
-from rankwright.errors import ConfigError, ValueRangeError
-from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
+from rankwright.errors import ConfigError, ShapeError, ValueRangeError
+from rankwright.models.arguments import (
+    documents_of,
+    dtype_of,
+    engine_of,
+    max_length_of,
+    one_of,
+    refuse_arguments,
+    texts_of,
+)
 from rankwright.models.checkpoint_files import noted_type
 from rankwright.models.checkpoint_read import kind_of
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
 from rankwright.models.model import Model, Workers
 from rankwright.models.outputs import as_tensor, ranked, to_output
-from rankwright.models.precision import check_precision, quantize
+from rankwright.models.precision import check_precision, quantize, warn_of_bits
 from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
 
 TASK_PROMPTS: dict[str | None, tuple[str, ...]] = {
@@ -30,6 +38,10 @@ TASK_PROMPTS: dict[str | None, tuple[str, ...]] = {
     "document": ("document", "passage", "corpus"),
 }
 """Names under which checkpoints keep the prompts of `encode_query` and `encode_document`."""
+
+
+class TaskWithPrompt(str):
+    """A task whose prompt `encode` takes, where it is told no other."""
 
 
 class BiEncoder(Model):
@@ -137,7 +149,7 @@ class BiEncoder(Model):
         batch_tokens: int | None = None,
         normalize: bool | None = None,
         truncate_dim: int | None = None,
-        precision: str = "float32",
+        precision: str | None = "float32",
         ranges: np.ndarray | None = None,
         show_progress: bool | None = None,
         convert_to_tensor: bool = False,
@@ -162,15 +174,15 @@ class BiEncoder(Model):
             batch_tokens: padded tokens of a batch at most; None: the engine's best.
             normalize: divide each embedding by its L2 norm, after truncation (ST: `normalize_embeddings`).
             truncate_dim: keep the first so many dimensions.
-            precision: type of the result: "float32", "int8", "uint8", "binary", "ubinary".
+            precision: type of the result: "float32" (as None), "int8", "uint8", "binary", "ubinary".
             ranges: (2, E) smallest and largest values, for "int8" and "uint8".
             show_progress: a progress bar on stderr (ST: `show_progress_bar`).
             convert_to_tensor: a torch tensor instead of an array.
             convert_to_numpy: with False, a list of tensors.
             output_value: "sentence_embedding"; "token_embeddings" for the state of each token, one (L, size) for each
                 text; None for both and the ids, a dictionary for each text.
-            task: "query" or "document" takes the checkpoint's prompt for it, where it has one; `encode_query` and
-                `encode_document` are this function with `task` set.
+            task: "query" or "document": where a router sends the texts. It chooses no prompt, as in ST; `encode_query`
+                and `encode_document`, this function with their task, take the checkpoint's prompt for it.
             device: the model's own (use `to()` to move it), or a list: worker processes on these for this call.
             sentences: ST's name of `texts`.
             inputs: ST's newer name of `texts`.
@@ -199,9 +211,14 @@ class BiEncoder(Model):
             )
         if texts is None:
             raise TypeError("encode() needs texts: a string or a list of strings.")
-        is_single = isinstance(texts, str)
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        prompt = self._prompt(prompt_name or self._task_prompt(task), prompt)
+        listed, is_single = texts_of(texts)
+        self._check_task(task)
+        if prompt_name is None and isinstance(task, TaskWithPrompt):
+            prompt_name = self._prompt_name(task)
+        prompt = self._prompt(prompt_name, prompt)
+        precision = precision or "float32"
+        if output_value != "sentence_embedding" and precision != "float32":
+            raise ConfigError(f"precision={precision!r} is for sentence embeddings. Leave out output_value=.")
         limits = BatchLimits(batch_tokens, batch_size)
         show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
         dim = truncate_dim if truncate_dim is not None else self.truncate_dim
@@ -212,20 +229,21 @@ class BiEncoder(Model):
             return states[0] if is_single else states
         rows = self._rows(listed, prompt=prompt, limits=limits, show_progress=show, task=task, workers=workers)
         rows = rows if dim is None else rows[:, :dim]
-        rows = unit(rows) if normalize else rows
-        if output_value is None:
+        if output_value is None:  # not normalised, as in ST
             details = self._details(listed, rows, task, prompt=prompt, limits=limits)
             return details[0] if is_single else details
         if output_value != "sentence_embedding":
             raise ConfigError(
                 f"output_value={output_value!r}: expected 'sentence_embedding', 'token_embeddings' or None (both)."
             )
+        rows = unit(rows) if normalize else rows
+        warn_of_bits(precision, rows.shape[1], self.get_embedding_dimension())
         rows = quantize(np.ascontiguousarray(rows), precision, ranges_2E=ranges)
         output = to_output(rows, convert_to_tensor=convert_to_tensor, convert_to_numpy=convert_to_numpy)
         return output[0] if is_single else output
 
-    encode_query = partialmethod(encode, task="query")
-    encode_document = partialmethod(encode, task="document")
+    encode_query = partialmethod(encode, task=TaskWithPrompt("query"))
+    encode_document = partialmethod(encode, task=TaskWithPrompt("document"))
 
     def encode_multi_process(
         self,
@@ -279,6 +297,9 @@ class BiEncoder(Model):
 
         Returns:
             (A, B) float32; a tensor if `a` is one.
+
+        Raises:
+            ShapeError: rows of other lengths.
         """
         return _like(a, SIMILARITIES[self._similarity](*self._comparable(a, b)))
 
@@ -291,8 +312,14 @@ class BiEncoder(Model):
 
         Returns:
             (B,) float32; a tensor if `a` is one.
+
+        Raises:
+            ShapeError: rows of other lengths, or not as many.
         """
-        return _like(a, PAIRWISE[self._similarity](*self._comparable(a, b)))
+        rows_a, rows_b = self._comparable(a, b)
+        if len(rows_a) != len(rows_b) and 1 not in (len(rows_a), len(rows_b)):
+            raise ShapeError(f"pairs are of row i with row i, but there are {len(rows_a)} and {len(rows_b)} rows.")
+        return _like(a, PAIRWISE[self._similarity](rows_a, rows_b))
 
     def rank(
         self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
@@ -306,12 +333,18 @@ class BiEncoder(Model):
             return_documents: put each document's text into its entry.
 
         Returns:
-            Entries {"corpus_id": index in `documents`, "score": float, "text": document if asked}, best first.
+            Entries {"corpus_id": index in `documents`, "score": float, "text": document if asked}, best first;
+            equal scores keep the order of `documents`.
+
+        Raises:
+            DataError: a query that is no text, or documents that are no list.
         """
+        documents = documents_of(query, documents, top_k)
         if not documents:
             return []
-        scores = np.asarray(self.similarity(self.encode_query(query), self.encode_document(documents)))[0]
-        return ranked(scores, documents if return_documents else None, top_k)
+        # row by row, so that equal rows get equal scores
+        scores = self.similarity_pairwise(self.encode_query([query]), self.encode_document(documents))
+        return ranked(np.asarray(scores), documents if return_documents else None, top_k)
 
     @property
     def spec(self) -> ModelSpec:
@@ -327,12 +360,12 @@ class BiEncoder(Model):
 
     @property
     def similarity_fn_name(self) -> str:
-        """The name of the similarity; settable."""
+        """The name of the similarity; settable, None means cosine."""
         return self._similarity
 
     @similarity_fn_name.setter
     def similarity_fn_name(self, value: Any) -> None:
-        self._similarity = check_similarity(value)
+        self._similarity = check_similarity("cosine" if value is None else value)
 
     def get_embedding_dimension(self) -> int:
         """Length of the embeddings that `encode` returns.
@@ -346,7 +379,12 @@ class BiEncoder(Model):
 
     def _comparable(self, a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
         size = self.get_embedding_dimension()
-        return rows_of(a, size), rows_of(b, size)
+        rows_a, rows_b = rows_of(a, size), rows_of(b, size)
+        if rows_a.shape[1] != rows_b.shape[1]:
+            raise ShapeError(
+                f"embeddings of {rows_a.shape[1]} and {rows_b.shape[1]} numbers cannot be compared. Cut both alike."
+            )
+        return rows_a, rows_b
 
     def _rows(
         self,
@@ -388,15 +426,18 @@ class BiEncoder(Model):
         Returns:
             The prompt, or "".
         """
-        return self._prompt(self._task_prompt(task), None)
+        self._check_task(task)
+        return self._prompt(self._prompt_name(task), None)
 
-    def _task_prompt(self, task: str | None) -> str | None:
-        """The name of the checkpoint's prompt for queries or documents, or for a task that a router knows."""
+    def _prompt_name(self, task: str | None) -> str | None:
+        """The name of the checkpoint's prompt for queries or documents, where it has one."""
+        return next((name for name in TASK_PROMPTS.get(task, ()) if name in self.prompts), None)
+
+    def _check_task(self, task: str | None) -> None:
         routes = self.checkpoint.routes
         if task not in TASK_PROMPTS and task not in routes:
             known = " or ".join(map(repr, dict.fromkeys(["query", "document", *routes])))
             raise ConfigError(f"task={task!r}: expected {known}.")
-        return next((name for name in TASK_PROMPTS.get(task, (str(task),)) if name in self.prompts), None)
 
     def _check_dim(self, dim: int | None) -> None:
         size = self.checkpoint.spec.embedding_size

@@ -14,7 +14,7 @@ import numpy as np
 from rankwright.encoder.spec import Kind, ModelSpec
 from rankwright.errors import ConfigError, DataError
 from rankwright.models.activations import activation_path, apply_activation, softmax
-from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of, refuse_arguments
+from rankwright.models.arguments import documents_of, dtype_of, engine_of, max_length_of, one_of, refuse_arguments
 from rankwright.models.inference import BatchLimits
 from rankwright.models.loading import UntrainedWarning, Wishes
 from rankwright.models.model import Model, Workers
@@ -248,10 +248,12 @@ class CrossEncoder(Model):
 
         Raises:
             ConfigError: a model with several labels, which has no single score to rank by.
+            DataError: a query that is no text, or documents that are no list.
         """
         refuse_arguments({"convert_to_tensor": convert_to_tensor})
         if self.num_labels != 1:
             raise ConfigError(f"rank() needs a model with 1 label, this one has {self.num_labels}. Use predict().")
+        documents = documents_of(query, documents, top_k)
         scores = self.predict(
             [(query, document) for document in documents],
             prompt_name=prompt_name,

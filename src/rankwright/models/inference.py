@@ -35,8 +35,7 @@ class BatchLimits:
     max_texts: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_tokens", "max_texts"):
-            value = getattr(self, name)
+        for name, value in (("batch_tokens", self.batch_tokens), ("batch_size", self.max_texts)):
             if value is not None and value < 1:
                 raise ValueRangeError(f"{name} must be at least 1, got {value}.")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +89,13 @@ class Checkpoint:
                 device = getattr(self._engine, "device", "cpu")
                 logger.info("%s runs on %s: engine %s, %s", self.folder, device, self._engine.name, self._engine.dtype)
             return self._engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the engine, which a copy makes anew."""
+        return {name: value for name, value in vars(self).items() if name not in ("_engine", "_lock", "states")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _engine=None, _lock=threading.Lock())
 
     @cached_property
     def states(self) -> "Checkpoint":

@@ -18,7 +18,7 @@ import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec, Pooling
 from rankwright.errors import ConfigError
-from rankwright.models.arguments import REFUSED_ATTRIBUTES, refuse_arguments
+from rankwright.models.arguments import REFUSED_ATTRIBUTES, check_prompts, refuse_arguments
 from rankwright.models.describe import describe
 from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
@@ -60,6 +60,7 @@ class Model(ABC):
     ) -> None:
         if name is None:
             raise TypeError(f"{type(self).__name__}() needs a name: a folder, or a name on the Hub.")
+        check_prompts(prompts)
         self.checkpoint = open_checkpoint(name, wishes)
         spec = self.checkpoint.spec
         self._in_folder = spec, self.checkpoint.parameters, self.checkpoint.levels

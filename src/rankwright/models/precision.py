@@ -3,6 +3,7 @@
 In: embeddings_BE float32, and for int8 the range of each dimension. Out: int8, uint8, or packed bits.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,22 @@ def check_precision(precision: str, ranges: Any, size: int) -> np.ndarray | None
             f"expected two finite numbers, the smaller first: {_EXPECTED}."
         )
     return ranges_2E
+
+
+def warn_of_bits(precision: str, width: int, size: int) -> None:
+    """Say where levels will be taken for packed bits, which have the same type.
+
+    Args:
+        precision: one of `PRECISIONS`.
+        width: of the embeddings.
+        size: of those that the model gives unless a call says otherwise.
+    """
+    if precision in LEVELS and width != size and width == -(-size // 8):
+        warnings.warn(
+            f"{precision} embeddings of {width} numbers look like {size} bits, and similarity() will take them for "
+            f"those. Set the model's truncate_dim = {width} instead of passing it to encode().",
+            stacklevel=3,
+        )
 
 
 def ranges_path(embeddings: Path) -> Path:

@@ -9,12 +9,11 @@ types into float32, measures the documents and divides by their lengths on the w
 Letters: E embedding; Q queries and D documents of a block.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from rankwright.encoder.ops_openvino import import_openvino
+from rankwright.encoder.core_openvino import import_openvino, openvino_core
 from rankwright.models.precision import steps
 from rankwright.models.scoring import SMALLEST_NORM, StoredDocuments
 
@@ -114,9 +113,4 @@ def compile_products(queries_QE: np.ndarray, documents: StoredDocuments, *, is_u
         "INFERENCE_NUM_THREADS": num_threads,
         "ENABLE_CPU_PINNING": False,
     }
-    return _core().compile_model(openvino.Model([scores, norm], [rows], "products"), "CPU", settings)
-
-
-@lru_cache(maxsize=1)
-def _core() -> Any:
-    return import_openvino().Core()
+    return openvino_core().compile_model(openvino.Model([scores, norm], [rows], "products"), "CPU", settings)

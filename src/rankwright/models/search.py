@@ -19,11 +19,12 @@ from functools import partial
 import numpy as np
 
 from rankwright.cores import num_cores
+from rankwright.encoder.core_openvino import is_forked
 from rankwright.errors import ShapeError, ValueRangeError
 from rankwright.models.candidates import Candidates, candidate_bytes
 from rankwright.models.products import SMALL_WORK, Products, compile_products
 from rankwright.models.scoring import PRODUCTS, Scorer, StoredDocuments, check_finite
-from rankwright.models.similarity import check_similarity
+from rankwright.models.similarity import array_of, check_similarity
 
 BLOCK_BYTES = 1 << 27
 """Working memory of a search beyond embeddings and results."""
@@ -54,7 +55,7 @@ def search(
     """The best documents of each query, found by comparing all.
 
     Args:
-        queries_BE: embeddings of any norm.
+        queries_BE: embeddings of any norm; an array or a tensor.
         documents_CE: embeddings of any norm and number type, perhaps memory-mapped; never copied as a whole.
         top_k: how many documents are kept for a query; all of them where there are fewer.
         similarity: a key of `SIMILARITIES`.
@@ -78,6 +79,7 @@ def search(
     similarity = check_similarity(similarity)
     if top_k < 1:
         raise ValueRangeError(f"top_k must be at least 1, got {top_k}.")
+    queries_BE, documents_CE = array_of(queries_BE), array_of(documents_CE)
     if queries_BE.ndim != 2 or documents_CE.ndim != 2 or queries_BE.shape[1] != documents_CE.shape[1]:
         raise ShapeError(f"embeddings do not fit: queries {queries_BE.shape}, documents {documents_CE.shape}.")
     if len(documents_CE) == 0:
@@ -86,7 +88,7 @@ def search(
     (B, E), C, threads = queries_BE.shape, len(documents_CE), num_cores()
     K, is_many = min(top_k, C), B >= FEW_QUERIES * threads
     documents, num_sharing = StoredDocuments(documents_CE, order_C, ranges_2E), 1 if is_many else threads
-    is_large = 2 * B * C * E >= SMALL_WORK and similarity in PRODUCTS
+    is_large = 2 * B * C * E >= SMALL_WORK and similarity in PRODUCTS and not is_forked()
     scores_BK, places_BK = np.empty((B, K), np.float32), np.empty((B, K), np.int64)
     with ThreadPoolExecutor(threads) as pool:
         each, within = (pool.map, map) if is_many else (map, pool.map)

@@ -56,7 +56,7 @@ def check_similarity(name: Any) -> str:
         ConfigError: it is not.
     """
     name = getattr(name, "value", name)
-    if name not in SIMILARITIES:
+    if not isinstance(name, str) or name not in SIMILARITIES:
         raise ConfigError(f"similarity={name!r}: expected one of {', '.join(SIMILARITIES)}.")
     return str(name)
 
@@ -77,9 +77,7 @@ def rows_of(embeddings: object, size: int | None = None) -> np.ndarray:
     Raises:
         ShapeError: more than two axes, or bytes that are neither levels nor bits of embeddings of this size.
     """
-    if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
-        embeddings = [_array_of(row) for row in embeddings]
-    rows = np.atleast_2d(_array_of(embeddings) if hasattr(embeddings, "detach") else np.asarray(embeddings))
+    rows = np.atleast_2d(array_of(embeddings))
     if rows.ndim != 2:
         raise ShapeError(f"embeddings have {rows.ndim} axes, expected a vector or a matrix.")
     if size is not None and rows.dtype in (np.int8, np.uint8) and rows.shape[1] != size:
@@ -87,10 +85,24 @@ def rows_of(embeddings: object, size: int | None = None) -> np.ndarray:
     return rows.astype(np.float32)
 
 
-def _array_of(tensor: Any) -> np.ndarray:
-    tensor = tensor.detach().cpu()
-    array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    return array
+def array_of(embeddings: Any) -> np.ndarray:
+    """Embeddings as an array of the same numbers.
+
+    Args:
+        embeddings: an array (also one in a file), a tensor, or a list of rows.
+
+    Returns:
+        The array itself where it is one; of a tensor in half precision, which numpy has not, float32.
+    """
+    if isinstance(embeddings, np.ndarray):
+        return embeddings
+    if hasattr(embeddings, "detach"):
+        tensor = embeddings.detach().cpu()
+        array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        return array
+    if isinstance(embeddings, list) and embeddings and hasattr(embeddings[0], "detach"):
+        return np.stack([array_of(row) for row in embeddings])
+    return np.asarray(embeddings)
 
 
 def _signs_of(rows: np.ndarray, size: int) -> np.ndarray:

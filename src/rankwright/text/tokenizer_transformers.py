@@ -6,6 +6,7 @@ In: a folder. Out: the `tokenizers.Tokenizer` inside a tokenizer of transformers
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,14 +228,14 @@ def chat_renderer(tokenizer: Any, message_format: str = "auto") -> Callable[[Any
     is_flat = message_format == "flat" or (
         message_format == "auto" and isinstance(template, str) and not any(part in template for part in _STRUCTURED)
     )
+    return partial(_rendered, tokenizer, is_flat)
 
-    def message(role: str, text: str) -> dict[str, Any]:
-        return {"role": role, "content": text if is_flat else [{"type": "text", "text": text}]}
 
-    def render(text: str | tuple[str, str], prompt: str) -> str:
-        texts = {"user": text} if isinstance(text, str) else dict(zip(PAIR_ROLES, text, strict=True))
-        messages = [message("system", prompt)] if prompt else []
-        messages += [message(role, content) for role, content in texts.items()]
-        return str(tokenizer.apply_chat_template(messages, tokenize=False))
-
-    return render
+def _rendered(tokenizer: Any, is_flat: bool, text: str | tuple[str, str], prompt: str) -> str:
+    texts = {"system": prompt} if prompt else {}
+    texts |= {"user": text} if isinstance(text, str) else dict(zip(PAIR_ROLES, text, strict=True))
+    messages = [
+        {"role": role, "content": content if is_flat else [{"type": "text", "text": content}]}
+        for role, content in texts.items()
+    ]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False))

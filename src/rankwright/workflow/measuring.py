@@ -302,7 +302,8 @@ class Embedder:
         known = self.rows[task]
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if new:
-            known.update(zip(new, self.model.encode(new, task=task), strict=True))
+            encode = self.model.encode_query if task == "query" else self.model.encode_document
+            known.update(zip(new, encode(new), strict=True))
         return np.stack([known[text] for text in texts])
 
 

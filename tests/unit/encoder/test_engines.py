@@ -181,6 +181,10 @@ def test_auto_is_openvino_on_a_machine_without_a_gpu(tiny: Any, monkeypatch: pyt
     model = BiEncoder(tiny.bi_encoder("bert"))
     assert make_engine(model.spec, model.checkpoint.parameters).name == "openvino"
     assert make_engine(model.spec, model.checkpoint.parameters, engine="torch").name == "torch"
+    softmax = Dense("2_Dense", HIDDEN, HIDDEN, False, "torch.nn.modules.activation.Softmax")
+    spec = replace(model.spec, modules=(*model.spec.modules, softmax))
+    weights = {**model.checkpoint.parameters, "2_Dense.linear.weight": np.eye(HIDDEN, dtype=np.float32)}
+    assert make_engine(spec, weights, device="cpu").name == "torch"  # OpenVINO has no node for it here
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from rankwright.errors import ConfigError, DataError, ShapeError
 from rankwright.evaluation import compare, evaluate_retrieval, measure_run
@@ -83,3 +84,21 @@ def test_what_does_not_fit_is_refused() -> None:
         evaluate_retrieval((QUERIES, DOCUMENTS), TOY, measures=["ndcg@10", "map"])
     with pytest.raises(DataError, match="query 'q9', which is not among the 3 queries"):
         evaluate_retrieval((QUERIES, DOCUMENTS), RetrievalSet("x", TOY.queries, TOY.documents, {"q9": {"d1": 1}}))
+
+
+def test_embeddings_of_other_lengths_are_refused() -> None:
+    for given in ((QUERIES[:, :2], DOCUMENTS), (QUERIES, DOCUMENTS[:, :2]), (QUERIES[:, 0], DOCUMENTS)):
+        with pytest.raises(ShapeError, match="embeddings do not fit"):
+            evaluate_retrieval(given, TOY, measures=["mrr@3"])
+
+
+def test_tensors_lists_and_any_sizes_are_taken() -> None:
+    expected = [one.measures for one in evaluate_retrieval((QUERIES, DOCUMENTS), TOY, dims=[3, 2], measures=["mrr@3"])]
+    for turn in (torch.from_numpy, np.ndarray.tolist, lambda rows: torch.from_numpy(rows).bfloat16()):
+        found = evaluate_retrieval((turn(QUERIES), turn(DOCUMENTS)), TOY, dims=iter([3, 2]), measures=["mrr@3"])  # type: ignore[arg-type]  # whatever has an order
+        assert [one.measures for one in found] == expected
+
+
+def test_no_measures_are_an_error() -> None:
+    with pytest.raises(ConfigError, match="measures is empty: name at least one"):
+        evaluate_retrieval((QUERIES, DOCUMENTS), TOY, measures=[])

@@ -1,6 +1,7 @@
 """Runs as dictionaries: order of equal scores, broken scores, size."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,3 +60,12 @@ def test_evaluation_of_a_run_has_means_intervals_and_each_query() -> None:
     assert found.query_ids == ("a", "b")
     assert found.intervals["mrr@10"] == (0.5, 1.0)
     assert found.num_queries == 2 and found.dim is None
+
+
+@pytest.mark.parametrize("grade", [float("nan"), float("inf"), "1", None])
+def test_a_grade_that_is_no_number_is_refused(grade: Any) -> None:
+    words = rf"the grade of document 'd2' for query 'q' is {grade!r}, expected a finite number"
+    with pytest.raises(DataError, match=words):
+        measure_run({"q": {"d1": 1.0}}, {"q": {"d1": 1, "d2": grade}}, measures=["ndcg@10"])
+    with pytest.raises(DataError, match=r"the judgments of query 'q' are \['d1'\], expected \{document id: grade\}"):
+        measure_run({"q": {"d1": 1.0}}, {"q": ["d1"]}, measures=["ndcg@10"])  # type: ignore[dict-item]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rankwright import BiEncoder, CrossEncoder
-from rankwright.errors import ConfigError, ValueRangeError
+from rankwright.errors import ConfigError, DataError, ShapeError, ValueRangeError
 from rankwright.models.arguments import dtype_of, engine_of, max_length_of, one_of
 from tests.texts import CORPUS
 
@@ -106,9 +106,9 @@ def test_batch_tokens_is_a_budget_of_padded_tokens(bi_encoder: BiEncoder, monkey
     assert sizes == [1] * 9
 
 
-@pytest.mark.parametrize(("name", "argument"), [("batch_size", "max_texts"), ("batch_tokens", "batch_tokens")])
-def test_a_batch_of_nothing_is_an_error(bi_encoder: BiEncoder, name: str, argument: str) -> None:
-    with pytest.raises(ValueRangeError, match=f"{argument} must be at least 1, got 0"):
+@pytest.mark.parametrize("name", ["batch_size", "batch_tokens"])
+def test_a_batch_of_nothing_is_an_error(bi_encoder: BiEncoder, name: str) -> None:
+    with pytest.raises(ValueRangeError, match=f"{name} must be at least 1, got 0"):
         bi_encoder.encode(TEXTS, **{name: 0})
 
 
@@ -303,3 +303,98 @@ def test_another_device_at_the_call_names_to(bi_encoder: BiEncoder, cross_encode
         with pytest.raises(ConfigError) as caught:
             run("cuda")
         assert str(caught.value) == "device='cuda': this model is on 'cpu'. Use model.to('cuda')."
+
+
+class Frame(list[str]):
+    """Gives the names of its columns, as a table of pandas does."""
+
+    columns = ("a",)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"text": "hello"}, "dict"),
+        ({"a", "b"}, "set"),
+        (b"abc", "bytes"),
+        (3, "int"),
+        (np.array("hi"), "ndarray"),
+        (np.array([["a"], ["b"]]), "ndarray"),
+        (Frame(["a"]), "Frame"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(bi_encoder: BiEncoder, given: Any, kind: str) -> None:
+    """Its keys, letters or columns would be taken for texts."""
+    with pytest.raises(DataError, match=rf"(?s)^texts are a {kind}, .*: expected a string, or a list of strings\.$"):
+        bi_encoder.encode(given)
+
+
+def test_texts_come_from_any_list(bi_encoder: BiEncoder) -> None:
+    expected = bi_encoder.encode(TEXTS)
+    keys = dict.fromkeys(TEXTS).keys()
+    for given in (tuple(TEXTS), iter(TEXTS), np.array(TEXTS), np.array(TEXTS, dtype=object), keys):
+        np.testing.assert_array_equal(bi_encoder.encode(given), expected)
+
+
+@pytest.mark.parametrize("kind", ["bi_encoder", "cross_encoder"])
+@pytest.mark.parametrize(
+    ("query", "documents", "top_k", "error", "words"),
+    [
+        (["a", "b"], TEXTS, None, DataError, r"the query is \['a', 'b'\]: expected one string. Call rank\(\) once"),
+        ("a", "abc", None, DataError, "the documents are 'abc': expected a list of strings"),
+        ("a", TEXTS, 0, ValueRangeError, "top_k must be at least 1, got 0"),
+        ("a", TEXTS, -1, ValueRangeError, "top_k must be at least 1, got -1"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(
+    kind: str, query: Any, documents: Any, top_k: int, error: Any, words: str, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(error, match=words):
+        request.getfixturevalue(kind).rank(query, documents, top_k=top_k)
+
+
+@pytest.mark.parametrize("kind", ["bi_encoder", "cross_encoder"])
+def test_documents_to_rank_come_from_any_list(kind: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(kind)
+    assert model.rank("a", np.array(TEXTS)) == model.rank("a", iter(TEXTS)) == model.rank("a", TEXTS)
+    assert model.rank("a", []) == []
+
+
+def test_a_task_chooses_no_prompt(bi_encoder: BiEncoder) -> None:
+    """As in sentence-transformers: `encode_query` and `encode_document` do."""
+    np.testing.assert_array_equal(bi_encoder.encode("a", task="query"), bi_encoder.encode("a", prompt=""))
+    np.testing.assert_array_equal(bi_encoder.encode_query("a"), bi_encoder.encode("a", prompt_name="query"))
+    np.testing.assert_array_equal(bi_encoder.encode_query("a", prompt=""), bi_encoder.encode("a", prompt=""))
+    np.testing.assert_array_equal(bi_encoder.encode_query("a", "document"), bi_encoder.encode_document("a"))
+    with pytest.raises(ConfigError, match="prompt_name='': this model's prompts are"):
+        bi_encoder.encode_query("a", prompt_name="")
+    with pytest.raises(ConfigError, match="task='search': expected"):
+        bi_encoder.encode("a", task="search")
+
+
+def test_prompts_are_texts(tiny: Any) -> None:
+    with pytest.raises(ConfigError, match="prompts: 'query' is 3, expected a string"):
+        BiEncoder(tiny.bi_encoder("bert"), prompts={"query": 3})
+
+
+def test_a_precision_is_for_sentence_embeddings(bi_encoder: BiEncoder) -> None:
+    np.testing.assert_array_equal(bi_encoder.encode(TEXTS, precision=None), bi_encoder.encode(TEXTS))
+    for output_value in ("token_embeddings", None):
+        with pytest.raises(ConfigError, match="precision='binary' is for sentence embeddings"):
+            bi_encoder.encode(TEXTS, precision="binary", output_value=output_value)
+
+
+@pytest.mark.parametrize("precision", ["int8", "uint8"])
+def test_levels_that_look_like_bits_are_said(bi_encoder: BiEncoder, precision: str) -> None:
+    size = bi_encoder.get_embedding_dimension()
+    with pytest.warns(UserWarning, match=rf"{precision} embeddings of {size // 8} numbers look like {size} bits"):
+        bi_encoder.encode(TEXTS, precision=precision, truncate_dim=size // 8)
+
+
+def test_embeddings_that_do_not_fit_are_refused(bi_encoder: BiEncoder) -> None:
+    rows = bi_encoder.encode(CORPUS[:3])
+    for compare in (bi_encoder.similarity, bi_encoder.similarity_pairwise):
+        with pytest.raises(ShapeError, match="embeddings of 1 and 32 numbers cannot be compared"):
+            compare(rows[:, :1], rows)
+    with pytest.raises(ShapeError, match="row i with row i, but there are 2 and 3 rows"):
+        bi_encoder.similarity_pairwise(rows[:2], rows)

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rankwright import BiEncoder, CrossEncoder
+from rankwright.encoder.core_openvino import import_openvino
 from rankwright.encoder.engine_torch import TorchEngine
-from rankwright.encoder.ops_openvino import import_openvino
 from rankwright.errors import ConfigError
 from tests.tiny import write_json
 from tests.tiny_foreign import build_foreign

@@ -1,6 +1,7 @@
 """What is measured on which data, beside which references, and how models are compared."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,18 +95,20 @@ def test_a_bi_encoder_is_measured_at_each_size(bi_encoder: BiEncoder, tmp_path: 
     }
 
 
-def test_scores_of_pairs_are_the_similarities_of_the_model(bi_encoder: BiEncoder, tmp_path: Path) -> None:
+def test_scores_of_pairs_are_the_similarities_of_the_model(
+    bi_encoder: BiEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A prompt is put before queries only, and each text is embedded once."""
     model = BiEncoder(bi_encoder.folder, dtype="float32", prompts={"query": "query: "})
     data = read_evaluation_data(graded_pairs(tmp_path / "graded.jsonl"))
     seen: list[str] = []
-    original = model.encode
 
-    def counted(texts: list[str], **options: Any) -> np.ndarray:
-        seen.extend(f"{options['task']} {text}" for text in texts)
-        return original(texts, **options)
+    def counted(task: str, original: Any, texts: list[str]) -> np.ndarray:
+        seen.extend(f"{task} {text}" for text in texts)
+        return original(texts)
 
-    model.encode = counted  # type: ignore[method-assign]
+    for task in ("query", "document"):
+        monkeypatch.setattr(model, f"encode_{task}", partial(counted, task, getattr(model, f"encode_{task}")))
     (evaluation,) = measure_model(model, data)
     assert len(seen) == len(set(seen))
     assert {text.partition(" ")[0] for text in seen} == {"query", "document"}
