@@ -256,9 +256,10 @@ def make_retriever(folder: Path, *, changes: Mapping[str, Any] | None = None) ->
             "verdict": "no difference shown",
         },
         "usage": {
-            "sentences": ["gdzie rośnie bokkonia?", "Bokkonia rośnie w Chinach.", "Żywot św. Stanisława"],
-            "embeddings_shape": [3, 768],
-            "similarities": [[1.0, 0.81234, 0.1], [0.81234, 1.0, 0.2], [0.1, 0.2, 1.0]],
+            "query": "gdzie rośnie bokkonia?",
+            "documents": ["Bokkonia rośnie w Chinach.", "Żywot św. Stanisława"],
+            "scores": [0.81234, 0.1],
+            "truth": [1, None],
         },
     }
     files = {

@@ -70,8 +70,8 @@ FACTS = {
         "#### MultipleNegativesRankingLoss\n```bibtex\n@misc{henderson2017efficient,",
         '"num_documents": 5000',
         "- **Training**: 1.1 hours",
-        "embeddings = model.encode(sentences)",
-        "# (3, 768)",
+        "document_embeddings = model.encode_document(documents)",
+        "# [[0.8123 0.1   ]]",
     ),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rankwright.card.citations import hub_loss_name, losses_of
 from rankwright.card.results import TASK_NAMES, measured
-from rankwright.card.run_folder import EmbeddingUsage, Energy, RankingUsage, RunFolder
+from rankwright.card.run_folder import Energy, RunFolder
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -124,13 +124,9 @@ def languages(run: RunFolder) -> list[str]:
 def widget(run: RunFolder) -> list[dict[str, object]]:
     """The usage example as the Hub's similarity widget takes it; only for bi-encoders whose texts may be shown."""
     usage = run.summary.usage
-    if run.summary.kind != "bi-encoder" or not run.shows_texts:
+    if run.summary.kind != "bi-encoder" or not run.shows_texts or usage is None:
         return []
-    if isinstance(usage, EmbeddingUsage) and len(usage.sentences) > 1:
-        return [{"source_sentence": usage.sentences[0], "sentences": list(usage.sentences[1:])}]
-    if isinstance(usage, RankingUsage):
-        return [{"source_sentence": usage.query, "sentences": list(usage.documents)}]
-    return []
+    return [{"source_sentence": usage.query, "sentences": list(usage.documents)}]
 
 
 def co2(energy: Energy) -> dict[str, object]:

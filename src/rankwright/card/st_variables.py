@@ -19,7 +19,7 @@ from rankwright.card.metadata import (
     widget,
 )
 from rankwright.card.results import TASK_NAMES, Measured, measured, measures_table
-from rankwright.card.run_folder import DatasetFacts, EmbeddingUsage, LossFacts, RankingUsage, RunFolder
+from rankwright.card.run_folder import DatasetFacts, LossFacts, RunFolder
 from rankwright.card.training_log import TrainingLog, training_log
 from rankwright.card.usage import pairs_of, snippet
 
@@ -67,7 +67,7 @@ def st_variables(run: RunFolder) -> dict[str, object]:
         "usage_examples": _examples(run),
         "predict_example": _examples(run),
         "similarities": None,
-        "ir_model": isinstance(summary.usage, RankingUsage),
+        "ir_model": summary.usage is not None,
         "eval_metrics": [_metrics(group) for group in measured(run)],
         "train_datasets": [_dataset(run.data.train, summary.loss)],
         "eval_datasets": [_dataset(one, summary.loss) for one in run.data.eval],
@@ -163,8 +163,6 @@ def _examples(run: RunFolder) -> Sequence[object] | None:
     usage = run.summary.usage
     if usage is None or not run.shows_texts:
         return None
-    if isinstance(usage, EmbeddingUsage):
-        return list(usage.sentences)
     return pairs_of(run) if run.summary.kind == "cross-encoder" else [usage.query, *usage.documents]
 
 
