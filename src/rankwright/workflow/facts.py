@@ -119,13 +119,9 @@ def loss_facts(loss: LossConfig, function: Callable[..., Any] | None = None) -> 
     Returns:
         The "loss" block of summary.json.
     """
-    parameters: dict[str, Any] = {}
-    if loss.name == "multiple_negatives_ranking":
-        parameters = {"temperature": loss.temperature, "directions": list(loss.directions)}
-    elif loss.name == "binary_cross_entropy":
-        parameters = {"pos_weight": loss.pos_weight}
-    inner: dict[str, Any] = {"name": loss.name, "fullname": f"rankwright.losses.{loss.name}", "parameters": parameters}
-    if function is not None:
+    if function is None:
+        inner = {"name": loss.name, "fullname": f"rankwright.losses.{loss.name}", "parameters": loss_parameters(loss)}
+    else:
         name = getattr(function, "__qualname__", type(function).__qualname__)
         inner = {"name": name, "fullname": f"{function.__module__}.{name}", "parameters": {}}
     if not loss.matryoshka_dims:
@@ -133,6 +129,15 @@ def loss_facts(loss: LossConfig, function: Callable[..., Any] | None = None) -> 
     weights = list(loss.matryoshka_weights) or [1.0] * len(loss.matryoshka_dims)
     outer = {"matryoshka_dims": list(loss.matryoshka_dims), "matryoshka_weights": weights}
     return {"name": "matryoshka", "fullname": "rankwright.losses.matryoshka", "parameters": outer, "wraps": inner}
+
+
+def loss_parameters(loss: LossConfig) -> dict[str, Any]:
+    """The settings that the function of the loss takes, by its own names."""
+    if loss.name == "multiple_negatives_ranking":
+        return {"temperature": loss.temperature, "directions": list(loss.directions)}
+    if loss.name == "binary_cross_entropy":
+        return {"pos_weight": loss.pos_weight}
+    return {}
 
 
 def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
