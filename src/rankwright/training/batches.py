@@ -46,7 +46,7 @@ class LabelledBatches:
     def __call__(self, rows_B: np.ndarray) -> tuple[TokenBatch, Tensor]:
         """The pairs of these rows, and labels_B."""
         rows = [self.rows[i] for i in rows_B.tolist()]
-        tokens = self.tokenize([(row.query, row.document) for row in rows], prompt=self.prompt)
+        tokens = self.tokenize([row.texts for row in rows], prompt=self.prompt)
         return tokens, torch.tensor([row.label for row in rows]).to(self.dtype)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from rankwright.config import CardConfig, LossConfig
 from rankwright.data import PairTable, table_statistics
 from rankwright.models import BiEncoder, CrossEncoder
-from rankwright.records import LabelledPair
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
 
@@ -150,9 +149,7 @@ def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
     Returns:
         "queries" and "pairs" that are shared.
     """
-    pairs: set[tuple[str, str]] = set()
-    for row in train.rows:
-        pairs.add((row.query, row.document if isinstance(row, LabelledPair) else row.positive))
+    pairs = {(query, document) for query, document, *_ in (row.texts for row in train.rows)}
     queries = {query for query, _ in pairs}
     if data.retrieval is not None:
         texts = data.retrieval.queries
@@ -163,19 +160,17 @@ def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
             if query_id in texts and document_id in data.retrieval.documents and (grade > 0 or data.labelled)
         ]
     else:
-        judged = [(row.query, row.document) for row in data.labelled]
+        judged = [row.texts for row in data.labelled]
     shared = {query for query, _ in judged} & queries
     return {"queries": len(shared), "pairs": sum(pair in pairs or pair[::-1] in pairs for pair in set(judged))}
 
 
 def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[Any]:
     """What the model would be given: pairs, or all texts of the rows."""
-    if table.kind == "labelled":
-        rows = table.labelled_rows()[:MEASURED_ROWS]
-        if isinstance(model, CrossEncoder):
-            return [(row.query, row.document) for row in rows]
-        return [text for row in rows for text in (row.query, row.document)]
-    return [t for row in table.positive_rows()[:MEASURED_ROWS] for t in (row.query, row.positive, *row.negatives)]
+    texts = [row.texts for row in table.rows[:MEASURED_ROWS]]
+    if isinstance(model, CrossEncoder):
+        return [(query, document) for query, *documents in texts for document in documents]
+    return [text for row in texts for text in row]
 
 
 def _truncation(texts: list[Any], model: BiEncoder | CrossEncoder) -> dict[str, int]:

@@ -176,7 +176,7 @@ def _connected(rows: Sequence[LabelledPair | PositivePair]) -> list[str]:
         return key
 
     for row, key in zip(rows, keys, strict=True):
-        for text in (row.document,) if isinstance(row, LabelledPair) else (row.positive, *row.negatives):
+        for text in row.texts[1:]:
             if text in key_of_text:
                 first, second = sorted((root(key), root(key_of_text[text])))
                 parent[second] = first

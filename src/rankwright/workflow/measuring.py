@@ -187,7 +187,7 @@ def measure_scores(score: Score, data: EvaluationData, settings: Settings, *, sy
         evaluations.append(evaluate_reranking(score, retrieval, measures=measures, system=system, top_k=top_k))
     if data.labelled:
         labels = [row.label for row in data.labelled]
-        scores = np.asarray(score([(row.query, row.document) for row in data.labelled]))
+        scores = np.asarray(score([row.texts for row in data.labelled]))
         is_classes = scores.ndim == 2 or data.is_binary
         measure = evaluate_classification if is_classes else evaluate_similarity
         evaluations.append(measure(scores, labels, dataset=data.name, system=system))

@@ -317,13 +317,7 @@ def _batch_plan(config: RunConfig, table: PairTable, *, num_processes: int) -> "
 
     numbers = None
     if config.training.batch_sampler == "no_duplicates":
-        rows = table.positive_rows() if table.kind == "positive" else None
-        texts = (
-            [(r.query, r.positive, *r.negatives) for r in rows]
-            if rows is not None
-            else [(r.query, r.document) for r in table.labelled_rows()]
-        )
-        numbers = number_texts(texts)
+        numbers = number_texts([row.texts for row in table.rows])
     training = config.training
     return BatchPlan(
         num_rows=table.size_rows,
