@@ -60,7 +60,7 @@ FACTS = {
         "<!-- at revision 57e19d8 -->",
         "- **Output Dimensionality:** 768 dimensions",
         "- **Similarity Function:** Cosine Similarity",
-        "[klej-dyk](https://huggingface.co/datasets/allegro/klej-dyk)",
+        "on the klej-dyk dataset",
         "- **Language:** pl",
         "| Measure | 768 dimensions | 256 dimensions | 64 dimensions |",
         '"loss": "MultipleNegativesRankingLoss"',

@@ -39,10 +39,7 @@ def pipeline_tag(run: RunFolder) -> str:
 
 def hub_base(run: RunFolder) -> str | None:
     """The Hub id of the base, or None for a folder: only a Hub id may stand in the metadata, or be linked."""
-    base, is_hub = run.summary.base, run.summary.base_is_hub
-    if is_hub is None:
-        is_hub = re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?", base) is not None
-    return base if is_hub else None
+    return run.summary.base if run.summary.base_is_hub else None
 
 
 def base_name(run: RunFolder) -> str:
@@ -53,8 +50,7 @@ def base_name(run: RunFolder) -> str:
 
 def model_name(run: RunFolder) -> str:
     """The title of the card: the name that the user gave, or the kind and the base."""
-    given = run.config.card.model_name or run.summary.model_name
-    return given or f"{CLASS_NAMES[run.summary.kind]} based on {base_name(run)}"
+    return run.config.card.model_name or f"{CLASS_NAMES[run.summary.kind]} based on {base_name(run)}"
 
 
 def tags(run: RunFolder) -> list[str]:
@@ -76,7 +72,7 @@ def metadata_yaml(run: RunFolder) -> str:
 
     card, results = run.config.card, eval_results(run)
     data = ModelCardData(
-        language=languages(run) or None,
+        language=list(card.language) or None,
         license=card.license,
         library_name="sentence-transformers",
         tags=tags(run),
@@ -111,14 +107,6 @@ def eval_results(run: RunFolder) -> "list[EvalResult]":
         for one in group.trained
         for measure, value in one.measures.items()
     ]
-
-
-def languages(run: RunFolder) -> list[str]:
-    """The languages that the user named, as a list."""
-    language = run.config.card.language
-    if not language:
-        return []
-    return [language] if isinstance(language, str) else list(language)
 
 
 def widget(run: RunFolder) -> list[dict[str, object]]:

@@ -45,12 +45,11 @@ class ColumnStatistics(Facts):
 
 
 class Truncation(Facts):
-    """How much the maximum length cut away; `at_least` where a text was cut before it was counted."""
+    """How much the maximum length cut away."""
 
     texts: int
     truncated: int
     tokens_lost: int
-    at_least: bool = False
 
 
 class DatasetFacts(Facts):
@@ -65,8 +64,6 @@ class DatasetFacts(Facts):
     samples: tuple[dict[str, object], ...] = ()
     truncation: Truncation | None = None
     overlap: "Overlap | None" = None
-    license: str | None = None
-    url: str | None = None
 
 
 class Overlap(Facts):
@@ -139,16 +136,14 @@ class Energy(Facts):
     cpu_model: str | None = None
     ram_total_size: float | None = None
     hardware_used: str | None = None
-    hours_used: float | None = None
 
 
 class Summary(Facts):
-    """`summary.json`: what came out of the run; where `base_is_hub` is not given, the form of the name decides."""
+    """`summary.json`: what came out of the run."""
 
     kind: Literal["bi-encoder", "cross-encoder"]
-    model_name: str | None = None
     base: str
-    base_is_hub: bool | None = None
+    base_is_hub: bool
     base_revision: str | None = None
     best_step: int
     steps: int

@@ -14,6 +14,7 @@ from typing import Any
 
 from rankwright.config import CardConfig, LossConfig
 from rankwright.data import PairTable, table_statistics
+from rankwright.data.statistics import NUM_SAMPLES
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
@@ -66,16 +67,13 @@ def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConf
     Returns:
         The facts.
     """
-    facts = table_statistics(table, count_tokens=model.tokenizer.count)
-    if not card.examples:
-        facts["samples"] = []
     return {
         "name": table.name,
         "source": table.source,
         "size": table.size_rows,
         "columns": list(table.columns.values()),
         "sha256": table.sha256,
-        **facts,
+        **table_statistics(table, count_tokens=model.tokenizer.count, num_samples=NUM_SAMPLES if card.examples else 0),
         "truncation": _truncation(_texts(table, model), model),
     }
 

@@ -357,9 +357,9 @@ def _summary(
 ) -> dict[str, Any]:
     return {
         "kind": model.kind,
-        "model_name": config.card.model_name,
         "base": config.model.base,
         "base_is_hub": not Path(config.model.base).is_dir(),
+        "base_revision": config.model.revision,
         "best_step": state.best_step if config.training.load_best_model_at_end else state.step,
         "steps": state.step,
         "epochs": state.step / plan.steps_per_epoch,

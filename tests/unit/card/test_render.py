@@ -122,14 +122,15 @@ def test_energy_is_shown_where_it_was_measured(tmp_path: Path) -> None:
 
 
 def test_a_local_base_shows_no_home_folder_and_no_link(tmp_path: Path) -> None:
-    card = render_card(make_reranker(tmp_path, changes={"summary.json:base": "/home/anna/models/minilm"}))
+    changes = {"summary.json:base": "/home/anna/models/minilm", "summary.json:base_is_hub": False}
+    card = render_card(make_reranker(tmp_path, changes=changes))
     assert "`models/minilm` (a local model)" in card
     assert "anna" not in card
     assert "huggingface.co/models/minilm" not in card
     assert "base_model:" not in card
 
 
-def test_a_relative_folder_is_no_hub_id_where_the_run_knows_it(tmp_path: Path) -> None:
+def test_a_relative_folder_is_no_hub_id(tmp_path: Path) -> None:
     changes = {"summary.json:base": "models/minilm", "summary.json:base_is_hub": False}
     assert "`models/minilm` (a local model)" in render_card(make_reranker(tmp_path, changes=changes))
 
