@@ -58,7 +58,6 @@ def base_model(config: RunConfig) -> BiEncoder | CrossEncoder:
         "max_length": wanted.max_length,
         "prompts": wanted.prompts,
         "revision": wanted.revision,
-        "trust_remote_code": wanted.trust_remote_code,
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWarning)  # what is missing is about to be trained
