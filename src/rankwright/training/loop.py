@@ -25,11 +25,13 @@ from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.text import TokenBatch
 from rankwright.training import checkpoints
 from rankwright.training.checkpoints import MetricsFile, TrainingState
-from rankwright.training.devices import autocast, keep_memory, release_memory, stop_signals, training_dtype
+from rankwright.training.devices import autocast, training_dtype
+from rankwright.training.memory import keep_memory, release_memory
 from rankwright.training.optimizer import make_adamw
 from rankwright.training.parts import backward_in_parts
 from rankwright.training.plan import BatchPlan, MicroBatch, dropout_seed
 from rankwright.training.schedule import learning_rate_factor, warmup_of
+from rankwright.training.stopping import stop_signals
 
 logger = logging.getLogger(__name__)
 
