@@ -1,7 +1,6 @@
 """What every test stands on: no network, a fixed environment, and the tiny models.
 
-In: `tests/tiny.py`. Out: the fixtures `tiny`, `minilm` and `refused_connections`, the marker `loopback`, the option
-`--golden`.
+In: `tests/tiny.py`. Out: the fixtures `tiny`, `minilm` and `refused_connections`, the marker `loopback`.
 """
 
 import os
@@ -66,16 +65,9 @@ _network = _Network()
 sys.addaudithook(_network.hook)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--golden`, which rewrites the golden files instead of comparing with them."""
-    parser.addoption("--golden", action="store_true", help="rewrite the files of tests/golden")
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    """Declares the marker of tests that talk to a server of their own, and hands `--golden` on to `golden_text.py`."""
+    """Declares the marker of tests that talk to a server of their own."""
     config.addinivalue_line("markers", "loopback: may connect to 127.0.0.1")
-    if config.getoption("--golden"):
-        os.environ["GOLDEN"] = "write"
 
 
 @pytest.fixture(autouse=True)

@@ -160,6 +160,7 @@ def make_reranker(folder: Path, *, changes: Mapping[str, Any] | None = None) -> 
     summary = {
         "kind": "cross-encoder",
         "base": "microsoft/MiniLM-L12-H384-uncased",
+        "base_is_hub": True,
         "best_step": 20,
         "steps": 40,
         "epochs": 1.0,
@@ -220,6 +221,7 @@ def make_retriever(folder: Path, *, changes: Mapping[str, Any] | None = None) ->
     summary = {
         "kind": "bi-encoder",
         "base": "sdadas/mmlw-roberta-base",
+        "base_is_hub": True,
         "base_revision": "57e19d8",
         "best_step": 40,
         "steps": 40,
@@ -256,15 +258,16 @@ def make_retriever(folder: Path, *, changes: Mapping[str, Any] | None = None) ->
             "verdict": "no difference shown",
         },
         "usage": {
-            "sentences": ["gdzie rośnie bokkonia?", "Bokkonia rośnie w Chinach.", "Żywot św. Stanisława"],
-            "embeddings_shape": [3, 768],
-            "similarities": [[1.0, 0.81234, 0.1], [0.81234, 1.0, 0.2], [0.1, 0.2, 1.0]],
+            "query": "gdzie rośnie bokkonia?",
+            "documents": ["Bokkonia rośnie w Chinach.", "Żywot św. Stanisława"],
+            "scores": [0.81234, 0.1],
+            "truth": [1, None],
         },
     }
     files = {
         "environment.json": ENVIRONMENT,
         "data.json": {
-            "train": _dataset("klej-dyk", 3738) | {"url": "https://huggingface.co/datasets/allegro/klej-dyk"},
+            "train": _dataset("klej-dyk", 3738),
             "eval": [_dataset("dyk test", 416)],
         },
         "evaluations/trained.json": [

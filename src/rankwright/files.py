@@ -1,9 +1,10 @@
 """Files that are written whole or not at all.
 
-In: a path and what it is to hold. Does: writes beside it, then renames.
+In: a path and what it is to hold. Does: writes beside it, then renames; `sync` where it must outlive a power cut.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,3 +37,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file, indented; numbers that are not finite are an error."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

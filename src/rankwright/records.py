@@ -23,6 +23,11 @@ class LabelledPair:
     query_id: str = ""
     document_id: str = ""
 
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Query and document."""
+        return self.query, self.document
+
 
 @dataclass(frozen=True, slots=True)
 class PositivePair:
@@ -33,6 +38,11 @@ class PositivePair:
     negatives: tuple[str, ...] = ()
     query_id: str = ""
     positive_id: str = ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Query, positive, then the negatives."""
+        return self.query, self.positive, *self.negatives
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ FACTS = {
         "<!-- at revision 57e19d8 -->",
         "- **Output Dimensionality:** 768 dimensions",
         "- **Similarity Function:** Cosine Similarity",
-        "[klej-dyk](https://huggingface.co/datasets/allegro/klej-dyk)",
+        "on the klej-dyk dataset",
         "- **Language:** pl",
         "| Measure | 768 dimensions | 256 dimensions | 64 dimensions |",
         '"loss": "MultipleNegativesRankingLoss"',
@@ -70,8 +70,8 @@ FACTS = {
         "#### MultipleNegativesRankingLoss\n```bibtex\n@misc{henderson2017efficient,",
         '"num_documents": 5000',
         "- **Training**: 1.1 hours",
-        "embeddings = model.encode(sentences)",
-        "# (3, 768)",
+        "document_embeddings = model.encode_document(documents)",
+        "# [[0.8123 0.1   ]]",
     ),
 }
 

@@ -39,10 +39,9 @@ def truncation_sentence(dataset: DatasetFacts, max_length: int) -> str:
     if not cut.truncated:
         return f"None of the {cut.texts:,} inputs was cut at {max_length} tokens."
     share = cut.truncated / max(1, cut.texts)
-    at_least = "at least " if cut.at_least else ""
     return (
         f"{cut.truncated:,} of {cut.texts:,} inputs ({share:.1%}) were cut at {max_length} tokens, "
-        f"which lost {at_least}{cut.tokens_lost:,} tokens."
+        f"which lost {cut.tokens_lost:,} tokens."
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rankwright.card.citations import hub_loss_name, losses_of
 from rankwright.card.results import TASK_NAMES, measured
-from rankwright.card.run_folder import EmbeddingUsage, Energy, RankingUsage, RunFolder
+from rankwright.card.run_folder import Energy, RunFolder
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -39,10 +39,7 @@ def pipeline_tag(run: RunFolder) -> str:
 
 def hub_base(run: RunFolder) -> str | None:
     """The Hub id of the base, or None for a folder: only a Hub id may stand in the metadata, or be linked."""
-    base, is_hub = run.summary.base, run.summary.base_is_hub
-    if is_hub is None:
-        is_hub = re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)?", base) is not None
-    return base if is_hub else None
+    return run.summary.base if run.summary.base_is_hub else None
 
 
 def base_name(run: RunFolder) -> str:
@@ -53,8 +50,7 @@ def base_name(run: RunFolder) -> str:
 
 def model_name(run: RunFolder) -> str:
     """The title of the card: the name that the user gave, or the kind and the base."""
-    given = run.config.card.model_name or run.summary.model_name
-    return given or f"{CLASS_NAMES[run.summary.kind]} based on {base_name(run)}"
+    return run.config.card.model_name or f"{CLASS_NAMES[run.summary.kind]} based on {base_name(run)}"
 
 
 def tags(run: RunFolder) -> list[str]:
@@ -76,7 +72,7 @@ def metadata_yaml(run: RunFolder) -> str:
 
     card, results = run.config.card, eval_results(run)
     data = ModelCardData(
-        language=languages(run) or None,
+        language=list(card.language) or None,
         license=card.license,
         library_name="sentence-transformers",
         tags=tags(run),
@@ -113,24 +109,12 @@ def eval_results(run: RunFolder) -> "list[EvalResult]":
     ]
 
 
-def languages(run: RunFolder) -> list[str]:
-    """The languages that the user named, as a list."""
-    language = run.config.card.language
-    if not language:
-        return []
-    return [language] if isinstance(language, str) else list(language)
-
-
 def widget(run: RunFolder) -> list[dict[str, object]]:
     """The usage example as the Hub's similarity widget takes it; only for bi-encoders whose texts may be shown."""
     usage = run.summary.usage
-    if run.summary.kind != "bi-encoder" or not run.shows_texts:
+    if run.summary.kind != "bi-encoder" or not run.shows_texts or usage is None:
         return []
-    if isinstance(usage, EmbeddingUsage) and len(usage.sentences) > 1:
-        return [{"source_sentence": usage.sentences[0], "sentences": list(usage.sentences[1:])}]
-    if isinstance(usage, RankingUsage):
-        return [{"source_sentence": usage.query, "sentences": list(usage.documents)}]
-    return []
+    return [{"source_sentence": usage.query, "sentences": list(usage.documents)}]
 
 
 def co2(energy: Energy) -> dict[str, object]:

@@ -3,7 +3,6 @@
 In: a run folder, and optionally a user's template. Out: `README.md` beside the model.
 """
 
-import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from rankwright.card.usage import ranking_table, snippet
 from rankwright.data.statistics import NUM_ROWS
 from rankwright.errors import DataError
 from rankwright.evaluation.parity import parity_sentences, unit_of
+from rankwright.files import replacing, sync
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -75,12 +75,10 @@ def write_card(run_folder: Path, *, template: Path | None = None) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, but the card belongs beside the model. Finish the training first.")
     text = render_card(run_folder, template=template)
-    path, aside = folder / "README.md", folder / f".README.md.{os.getpid()}"
-    with aside.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    path = folder / "README.md"
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+        sync(aside)
     return path
 
 

@@ -132,11 +132,7 @@ def headline(run: RunFolder) -> Headline | None:
                     group=group,
                     table=_headline_table(comparison, model, systems),
                     stronger=tuple(
-                        stronger(
-                            model,
-                            [one for one in systems if one.system not in (UNTRAINED, comparison.reference)],
-                            measure=comparison.measure,
-                        )
+                        stronger(model, systems, reference=comparison.reference, measure=comparison.measure)
                     ),
                 )
     raise DataError(

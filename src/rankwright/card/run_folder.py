@@ -6,9 +6,9 @@ In: a run folder as `training/` and `workflow/` write it. Out: `RunFolder`, the 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
 from rankwright.config import RunConfig, read_config
 from rankwright.errors import ConfigError, DataError
@@ -45,12 +45,11 @@ class ColumnStatistics(Facts):
 
 
 class Truncation(Facts):
-    """How much the maximum length cut away; `at_least` where a text was cut before it was counted."""
+    """How much the maximum length cut away."""
 
     texts: int
     truncated: int
     tokens_lost: int
-    at_least: bool = False
 
 
 class DatasetFacts(Facts):
@@ -65,8 +64,6 @@ class DatasetFacts(Facts):
     samples: tuple[dict[str, object], ...] = ()
     truncation: Truncation | None = None
     overlap: "Overlap | None" = None
-    license: str | None = None
-    url: str | None = None
 
 
 class Overlap(Facts):
@@ -106,7 +103,7 @@ class LossFacts(Facts):
     wraps: "LossFacts | None" = None
 
 
-class RankingUsage(Facts):
+class Usage(Facts):
     """One query with its own documents, and the scores that the saved model gives them: a row of labels a document."""
 
     query: str
@@ -128,28 +125,6 @@ class RankingUsage(Facts):
         return all(len(row) == 1 for row in self.scores)
 
 
-class EmbeddingUsage(Facts):
-    """Texts, the shape of their embeddings and how similar each is to each."""
-
-    sentences: tuple[str, ...]
-    embeddings_shape: tuple[int, ...]
-    similarities: tuple[tuple[float, ...], ...]
-
-
-USAGE_FORMS = ("form of a query", "form of sentences")
-
-
-def _usage_form(usage: object) -> str:
-    """Which of the two forms an example was written in."""
-    return USAGE_FORMS[isinstance(usage, dict) and "sentences" in usage]
-
-
-Usage = Annotated[
-    Annotated[RankingUsage, Tag(USAGE_FORMS[0])] | Annotated[EmbeddingUsage, Tag(USAGE_FORMS[1])],
-    Discriminator(_usage_form),
-]
-
-
 class Energy(Facts):
     """What CodeCarbon measured: grams of CO2, kilowatt hours, and the hardware that it saw."""
 
@@ -161,16 +136,14 @@ class Energy(Facts):
     cpu_model: str | None = None
     ram_total_size: float | None = None
     hardware_used: str | None = None
-    hours_used: float | None = None
 
 
 class Summary(Facts):
-    """`summary.json`: what came out of the run; where `base_is_hub` is not given, the form of the name decides."""
+    """`summary.json`: what came out of the run."""
 
     kind: Literal["bi-encoder", "cross-encoder"]
-    model_name: str | None = None
     base: str
-    base_is_hub: bool | None = None
+    base_is_hub: bool
     base_revision: str | None = None
     best_step: int
     steps: int
@@ -248,7 +221,7 @@ def _check_whole(run: RunFolder) -> None:
                 )
     summary, place = run.summary, run.folder / "summary.json"
     usage = summary.usage
-    if isinstance(usage, RankingUsage) and not len(usage.documents) == len(usage.scores) > 0:
+    if usage is not None and not len(usage.documents) == len(usage.scores) > 0:
         raise DataError(
             f"{place}: key 'usage.scores': {len(usage.scores)} scores for {len(usage.documents)} documents; "
             "expected one score a document, and at least one."
@@ -260,7 +233,7 @@ def _check_whole(run: RunFolder) -> None:
             f"{run.folder / 'evaluations' / 'trained.json'}: no evaluation, but a reranker's card always has one. "
             "Name an evaluation set in [data] eval and evaluate the model on it."
         )
-    if not isinstance(usage, RankingUsage):
+    if usage is None:
         raise DataError(
             f"{place}: key 'usage': expected one real query with 'documents' and 'scores', "
             "since a reranker's card always shows one."
@@ -331,7 +304,7 @@ def _read_metrics(path: Path) -> tuple[dict[str, object], ...]:
 def _first_problem(err: ValidationError, verb: str) -> str:
     """The first thing pydantic found, as: key, what was expected, what was there."""
     problem = err.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"] if part not in USAGE_FORMS)
+    key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
         return f"key {key!r} is missing. A finished `rankwright {verb}` writes it."
     return f"key {key!r}: {problem['msg']}, got {problem['input']!r:.100}."

@@ -11,7 +11,6 @@ from rankwright.card.markdown import code, duration, json_block
 from rankwright.card.metadata import (
     co2,
     hub_base,
-    languages,
     metadata_yaml,
     model_name,
     pipeline_tag,
@@ -19,11 +18,9 @@ from rankwright.card.metadata import (
     widget,
 )
 from rankwright.card.results import TASK_NAMES, Measured, measured, measures_table
-from rankwright.card.run_folder import DatasetFacts, EmbeddingUsage, LossFacts, RankingUsage, RunFolder
+from rankwright.card.run_folder import DatasetFacts, LossFacts, RunFolder
 from rankwright.card.training_log import TrainingLog, training_log
 from rankwright.card.usage import pairs_of, snippet
-
-HUB_DATASETS = "https://huggingface.co/datasets/"
 
 SIMILARITY_NAMES = {
     "cosine": "Cosine Similarity",
@@ -40,12 +37,9 @@ TASK_SENTENCES = {
 
 
 class TemplateDataset(dict[str, object]):
-    """A data set as templates ask for it: `dataset.id` is None where `'id' in dataset` is false."""
+    """A data set as templates ask for it: it has no Hub id, whether as `dataset.id` or as `'id' in dataset`."""
 
-    @property
-    def id(self) -> object:
-        """The Hub id, where the data set has one."""
-        return self.get("id")
+    id = None
 
 
 def st_variables(run: RunFolder) -> dict[str, object]:
@@ -67,7 +61,7 @@ def st_variables(run: RunFolder) -> dict[str, object]:
         "usage_examples": _examples(run),
         "predict_example": _examples(run),
         "similarities": None,
-        "ir_model": isinstance(summary.usage, RankingUsage),
+        "ir_model": summary.usage is not None,
         "eval_metrics": [_metrics(group) for group in measured(run)],
         "train_datasets": [_dataset(run.data.train, summary.loss)],
         "eval_datasets": [_dataset(one, summary.loss) for one in run.data.eval],
@@ -117,7 +111,7 @@ def _about_the_model(run: RunFolder) -> dict[str, object]:
         "model_id": card.model_id,
         "base_model": hub_base(run),
         "base_model_revision": summary.base_revision,
-        "language": languages(run),
+        "language": list(card.language),
         "license": card.license,
         "datasets": list(card.datasets),
         "tags": tags(run),
@@ -163,8 +157,6 @@ def _examples(run: RunFolder) -> Sequence[object] | None:
     usage = run.summary.usage
     if usage is None or not run.shows_texts:
         return None
-    if isinstance(usage, EmbeddingUsage):
-        return list(usage.sentences)
     return pairs_of(run) if run.summary.kind == "cross-encoder" else [usage.query, *usage.documents]
 
 
@@ -191,8 +183,6 @@ def _dataset(dataset: DatasetFacts, loss: LossFacts) -> TemplateDataset:
     )
     if config := loss_config(loss):
         values["loss"] = {"fullname": loss.fullname, "config_code": json_block(config)}
-    if dataset.url and dataset.url.startswith(HUB_DATASETS):
-        values["id"] = dataset.url.removeprefix(HUB_DATASETS).strip("/")
     return values
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rankwright.card.markdown import fence, number, plain, table
 from rankwright.card.metadata import CLASS_NAMES
-from rankwright.card.run_folder import EmbeddingUsage, RankingUsage, RunFolder
+from rankwright.card.run_folder import RunFolder, Usage
 from rankwright.hub_upload import NAMELESS
 
 ST_CLASS_NAMES = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}
@@ -35,9 +35,7 @@ def snippet(run: RunFolder, *, library: str) -> str:
     to_numpy = "" if library == "rankwright" else ".numpy()"  # similarity() of sentence-transformers gives a tensor
     model_id = run.config.card.model_id or NAMELESS
     lines = [f"from {library} import {class_name}", "", f'model = {class_name}("{model_id}")']
-    if isinstance(usage, EmbeddingUsage):
-        lines += _encode(usage, run.shows_texts, to_numpy)
-    elif isinstance(usage, RankingUsage):
+    if usage is not None:
         lines += [f"query = {_text(usage.query, run.shows_texts)}"]
         lines += ["documents = [", *(f"    {_text(one, run.shows_texts)}," for one in usage.documents), "]"]
         lines += _retrieve(usage, to_numpy) if kind == "bi-encoder" else _rerank(usage)
@@ -45,9 +43,9 @@ def snippet(run: RunFolder, *, library: str) -> str:
 
 
 def ranking_table(run: RunFolder) -> str:
-    """The documents of the example query, best first, beside the labels that people gave; "" for other examples."""
+    """The documents of the example, best first, beside the labels that people gave; "" where they have no order."""
     usage = run.summary.usage
-    if not isinstance(usage, RankingUsage) or not usage.is_ranking:
+    if usage is None or not usage.is_ranking:
         return ""
     rows = []
     for rank, i in enumerate(_order(usage), start=1):
@@ -65,13 +63,13 @@ def _label(value: float | None) -> str:
 def pairs_of(run: RunFolder) -> list[list[str]]:
     """The example as pairs of texts, in the form of sentence-transformers' templates."""
     usage = run.summary.usage
-    if not isinstance(usage, RankingUsage):
+    if usage is None:
         return []
     shown = run.shows_texts
     return [[usage.query if shown else PRIVATE, one if shown else PRIVATE] for one in usage.documents]
 
 
-def _rerank(usage: RankingUsage) -> list[str]:
+def _rerank(usage: Usage) -> list[str]:
     if not usage.is_ranking:
         lines = ["scores = model.predict([(query, document) for document in documents])", "print(scores.round(4))"]
         return lines + _printed(usage.scores)
@@ -79,7 +77,7 @@ def _rerank(usage: RankingUsage) -> list[str]:
     return lines + [f"# {i} {usage.scores[i][0]:.4f}" for i in _order(usage)]
 
 
-def _retrieve(usage: RankingUsage, to_numpy: str) -> list[str]:
+def _retrieve(usage: Usage, to_numpy: str) -> list[str]:
     return [
         "query_embeddings = model.encode_query([query])",
         "document_embeddings = model.encode_document(documents)",
@@ -88,25 +86,12 @@ def _retrieve(usage: RankingUsage, to_numpy: str) -> list[str]:
     ]
 
 
-def _encode(usage: EmbeddingUsage, shows_texts: bool, to_numpy: str) -> list[str]:
-    return [
-        "sentences = [",
-        *(f"    {_text(one, shows_texts)}," for one in usage.sentences),
-        "]",
-        "embeddings = model.encode(sentences)",
-        "print(embeddings.shape)",
-        f"# {tuple(usage.embeddings_shape)}",
-        f"print(model.similarity(embeddings, embeddings){to_numpy}.round(4))",
-        *_printed(usage.similarities),
-    ]
-
-
 def _printed(rows: Sequence[Sequence[float]]) -> list[str]:
     """A matrix as numpy prints it, in the comment under the line that does."""
     return [f"# {line}" for line in str(np.array(rows, dtype=np.float32).round(4)).split("\n")]
 
 
-def _order(usage: RankingUsage) -> list[int]:
+def _order(usage: Usage) -> list[int]:
     """Places of the documents by falling score; equal scores keep their order."""
     return sorted(range(len(usage.documents)), key=lambda i: usage.scores[i], reverse=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rankwright.cli.printing import print_json, print_table
+from rankwright.cli.printing import print_json, print_table, say
 from rankwright.cli.verbs import make_room, whole_numbers
 from rankwright.data import read_texts
 from rankwright.files import write_json
@@ -32,7 +32,7 @@ def bench_verb(
         kind=settings["kind"],
         lengths=whole_numbers(settings["lengths"], "--lengths"),
         seconds=settings["seconds"],
-        say=lambda text: print(text, file=sys.stderr, flush=True),
+        say=say,
     )
     if out is not None:
         write_json(out, found.to_json())

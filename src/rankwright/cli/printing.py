@@ -1,6 +1,6 @@
-"""Results for people: tables on stdout.
+"""What people read: results on stdout, how the work goes on stderr.
 
-In: evaluations, comparisons, rows. Out: text.
+In: evaluations, comparisons, rows, sentences. Out: text.
 """
 
 import json
@@ -14,6 +14,11 @@ MOST_COLUMNS = 8
 
 SHOWN = ("ndcg@10", "mrr@10", "map@100", "accuracy@1", "recall@10", "ap", "f1", "accuracy", "f1_macro")
 """Measures of a table that would be too wide with all of them."""
+
+
+def say(text: str) -> None:
+    """A sentence on stderr, at once."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

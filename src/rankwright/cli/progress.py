@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 
+from rankwright.cli.printing import say
 from rankwright.workflow.runs import Watch
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -29,7 +30,7 @@ def terminal_watch() -> Watch:
         sys.stderr.write(("\r\x1b[K" if is_terminal else "") + line + ("" if over and not is_last else "\n"))
         sys.stderr.flush()
 
-    return Watch(say=lambda text: print(text, file=sys.stderr, flush=True), log=log)
+    return Watch(say=say, log=log)
 
 
 def step_line(row: Mapping[str, object]) -> str:

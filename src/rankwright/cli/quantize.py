@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rankwright.cli.printing import print_json, print_table
+from rankwright.cli.printing import print_json, print_table, say
 from rankwright.workflow.quantizing import quantization_rows, quantize_model
 
 
@@ -15,15 +15,7 @@ def quantize_verb(
     model: str, source: str, *, out: Path, data: Sequence[str], column: str | None, kind: str | None, as_json: bool
 ) -> None:
     """Quantise a model, and say what it lost."""
-    found = quantize_model(
-        model,
-        source,
-        out,
-        column=column,
-        data=data,
-        kind=kind,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
-    )
+    found = quantize_model(model, source, out, column=column, data=data, kind=kind, say=say)
     if as_json:
         print_json(found.to_json())
     else:

@@ -29,7 +29,6 @@ def train_verb(
     from rankwright.cli.progress import terminal_watch
     from rankwright.config import read_config
     from rankwright.evaluation.comparison import stronger
-    from rankwright.evaluation.report import UNTRAINED
     from rankwright.workflow.folder import has_checkpoint
     from rankwright.workflow.runs import plan_run, run_config
 
@@ -54,8 +53,7 @@ def train_verb(
     print_evaluations([*result.references, *result.trained])
     if verdict := result.summary.get("comparison"):
         sys.stdout.write(comparison_line(verdict) + "\n")
-        rivals = [r for r in result.references if r.system not in (UNTRAINED, verdict["reference"])]
-        print_comparisons(stronger(result.trained[0], rivals))
+        print_comparisons(stronger(result.trained[0], result.references, reference=verdict["reference"]))
     sys.stdout.write(f"model and card: {result.folder / 'model'}\n")
 
 

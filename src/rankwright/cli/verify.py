@@ -6,7 +6,7 @@ In: `Certificate`. Out: a table or JSON on stdout, a JSON file; exit code 1 wher
 import sys
 from pathlib import Path
 
-from rankwright.cli.printing import print_json, print_table
+from rankwright.cli.printing import print_json, print_table, say
 from rankwright.cli.verbs import make_room
 from rankwright.errors import ConfigError
 from rankwright.evaluation.parity import Certificate, parity_rows, parity_sentences, unit_of
@@ -21,9 +21,7 @@ def verify_verb(
     if column is not None and source is None:
         raise ConfigError(f"--column {column} has no effect without a FILE. Name the file, or remove it.")
     make_room(out)
-    found = verify(
-        model, source=source, column=column, kind=kind, say=lambda text: print(text, file=sys.stderr, flush=True)
-    )
+    found = verify(model, source=source, column=column, kind=kind, say=say)
     if out is not None:
         write_json(out, found.to_json())
     if as_json:

@@ -3,11 +3,10 @@
 In: labelled pairs. Out: a `PairTable` of positive pairs, taken by `training/`; a `RetrievalSet`, by `evaluation/`.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from rankwright.data.pairs import PairTable
+from rankwright.data.pairs import PairTable, text_sha256
 from rankwright.data.rows import shorten
 from rankwright.errors import DataError, ValueRangeError
 from rankwright.records import LabelledPair, PositivePair, RetrievalSet
@@ -115,4 +114,4 @@ def _query_key(row: LabelledPair) -> str:
 
 
 def _id_of_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text_sha256(text)[:16]

@@ -180,6 +180,11 @@ def _negatives_of(row: Row, columns: Sequence[Column]) -> tuple[str, ...]:
     return tuple(check_text(text, f"the list in {columns[0]}") for text in first)
 
 
+def text_sha256(text: str) -> str:
+    """Gives the SHA-256 of a text: a name for it, and an order of texts that means nothing and is the same anywhere."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def rows_sha256(rows: Sequence[LabelledPair] | Sequence[PositivePair]) -> str:
     """Gives the SHA-256 of rows: their fields as JSON, a row a line."""
     digest = hashlib.sha256()

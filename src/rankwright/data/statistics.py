@@ -14,12 +14,18 @@ from rankwright.records import PositivePair
 NUM_ROWS = 1000
 """Rows that the statistics are taken from, as on the cards of ST until 5.4."""
 
+NUM_SAMPLES = 3
+"""Rows that a card shows."""
+
 MAX_VALUES = 20
 """Whole-number labels with more values than this are described by their range alone."""
 
 
 def table_statistics(
-    table: PairTable, *, count_tokens: Callable[[list[str]], list[int]] | None = None, num_samples: int = 3
+    table: PairTable,
+    *,
+    count_tokens: Callable[[list[str]], list[int]] | None = None,
+    num_samples: int = NUM_SAMPLES,
 ) -> dict[str, object]:
     """Gives the statistics of the first 1,000 rows and the first rows themselves, by the names of the columns.
 

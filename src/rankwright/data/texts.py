@@ -1,6 +1,6 @@
-"""Texts to encode or to rank, one by one.
+"""Texts that a model is given one by one.
 
-In: a file or standard input. Out: a list of texts, taken by the verbs `encode` and `rank`.
+In: a file or standard input. Out: a list of texts, taken by the verbs that run a model on a file.
 """
 
 import sys

@@ -102,24 +102,22 @@ def longer_text_scores(pairs: Sequence[LabelledPair]) -> np.ndarray:
     return np.array([len(pair.query) - len(pair.document) for pair in pairs], dtype=np.float64)
 
 
-def prior_scores(labels: Sequence[float], num_pairs: int, *, num_labels: int = 1) -> np.ndarray:
-    """The same for every pair: how often each label is given, or, for one score a pair, the mean label.
+def prior_scores(labels: Sequence[float], num_pairs: int, *, num_labels: int) -> np.ndarray:
+    """The same for every pair: how often each class is given.
 
     Args:
         labels: of the training pairs.
         num_pairs: N, how many pairs are to be scored.
-        num_labels: L, how many classes; 1: one score a pair.
+        num_labels: L, how many classes.
 
     Returns:
-        scores_N, or scores_NL for several classes, whose best class is the majority's.
+        scores_NL, whose best class is the majority's.
 
-    >>> prior_scores([0, 1, 1, 1], 2)
-    array([0.75, 0.75])
+    >>> prior_scores([0, 1, 1, 1], 2, num_labels=2)
+    array([[0.25, 0.75],
+           [0.25, 0.75]])
     """
-    label_N = np.asarray(labels)
-    if num_labels == 1:
-        return np.full(num_pairs, label_N.mean())
-    share_L = np.bincount(label_N.astype(np.int64), minlength=num_labels) / len(label_N)
+    share_L = np.bincount(np.asarray(labels, dtype=np.int64), minlength=num_labels) / len(labels)
     return np.tile(share_L, (num_pairs, 1))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation.bootstrap import CONFIDENCE, flip_p_value, interval, resample_counts
 from rankwright.evaluation.pairs import pair_measures
-from rankwright.evaluation.report import Evaluation, Task
+from rankwright.evaluation.report import UNTRAINED, Evaluation, Task
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -111,22 +111,31 @@ def compare(evaluation: Evaluation, reference: Evaluation, *, measure: str | Non
     )
 
 
-def stronger(evaluation: Evaluation, others: Sequence[Evaluation], *, measure: str | None = None) -> list[Comparison]:
-    """Those systems that are shown to be better, the strongest first.
+def stronger(
+    evaluation: Evaluation, others: Sequence[Evaluation], *, reference: str, measure: str | None = None
+) -> list[Comparison]:
+    """Those systems beside the reference that are shown to be better, the strongest first.
 
     Args:
         evaluation: the system in question.
-        others: systems, whatever they were measured on; those of other data, tasks, measures or sizes are passed over.
+        others: systems, whatever they were measured on; those of other data, tasks, measures or sizes are passed over,
+            and the base with a new head, which is shown but not compared with.
+        reference: the system of the verdict, which is passed over too.
         measure: None: the primary measure of `evaluation`.
 
     Returns:
         The comparisons, all with the verdict "worse".
     """
     measure = measure or evaluation.primary
-    same = [
-        o for o in others if (o.task, o.dataset) == (evaluation.task, evaluation.dataset) and measure in o.intervals
+    rivals = [
+        other
+        for other in others
+        if other.system not in (UNTRAINED, reference)
+        and (other.task, other.dataset) == (evaluation.task, evaluation.dataset)
+        and other.dim in (evaluation.dim, None)
+        and measure in other.intervals
+        and other.measures[measure] > evaluation.measures[measure]
     ]
-    rivals = [o for o in same if o.dim in (evaluation.dim, None) and o.measures[measure] > evaluation.measures[measure]]
     found = [compare(evaluation, rival, measure=measure) for rival in rivals]
     return sorted((c for c in found if c.verdict == "worse"), key=lambda c: -c.reference_value)
 

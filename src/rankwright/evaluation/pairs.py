@@ -18,13 +18,7 @@ from rankwright.evaluation.report import Evaluation, Task
 
 
 def evaluate_classification(
-    scores: np.ndarray,
-    labels: Sequence[float] | np.ndarray,
-    *,
-    dataset: str,
-    system: str,
-    dim: int | None = None,
-    similarity: str | None = None,
+    scores: np.ndarray, labels: Sequence[float] | np.ndarray, *, dataset: str, system: str
 ) -> Evaluation:
     """How well scores tell classes apart.
 
@@ -38,8 +32,6 @@ def evaluate_classification(
         labels: 0 or 1, or the number of the class.
         dataset: name of the data set.
         system: who gave the scores.
-        dim: length of the embeddings, where there are any.
-        similarity: how embeddings were compared, where there are any.
 
     Returns:
         The evaluation; `per_query` keeps score (or prediction) and label of each pair.
@@ -63,18 +55,11 @@ def evaluate_classification(
     if (label_N == label_N[0]).all():
         raise DataError(f"all {len(label_N)} labels are {label_N[0]:g}: there are no classes to tell apart.")
     values = {"score": scores} if scores.ndim == 1 else {"prediction": scores.argmax(axis=1).astype(np.float64)}
-    evaluation = _evaluation("classification", {**values, "label": label_N}, dataset=dataset, system=system)
-    return replace(evaluation, dim=dim, similarity=similarity)
+    return _evaluation("classification", {**values, "label": label_N}, dataset=dataset, system=system)
 
 
 def evaluate_similarity(
-    scores: np.ndarray,
-    labels: Sequence[float] | np.ndarray,
-    *,
-    dataset: str,
-    system: str,
-    dim: int | None = None,
-    similarity: str | None = None,
+    scores: np.ndarray, labels: Sequence[float] | np.ndarray, *, dataset: str, system: str
 ) -> Evaluation:
     """How well scores follow labels that are degrees: "spearman" (the primary measure) and "pearson".
 
@@ -83,8 +68,6 @@ def evaluate_similarity(
         labels: the degree that people gave to each pair.
         dataset: name of the data set.
         system: who gave the scores.
-        dim: length of the embeddings, where there are any.
-        similarity: how embeddings were compared, where there are any.
 
     Returns:
         The evaluation. Scores that are all equal follow nothing: both measures are 0, and `parameters["note"]` says so.
@@ -105,7 +88,7 @@ def evaluate_similarity(
     if (scores == scores[0]).all():
         note = f"all {len(scores)} scores are {scores[0]:g}: no correlation is defined, 0 is shown"
         evaluation = replace(evaluation, parameters={"note": note})
-    return replace(evaluation, dim=dim, similarity=similarity)
+    return evaluation
 
 
 def pair_measures(columns: Mapping[str, np.ndarray], counts_RN: np.ndarray, task: Task) -> dict[str, np.ndarray]:

@@ -4,21 +4,16 @@ In: texts or pairs. Out: one float32 row for each, and the truncation report.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
+from rankwright.ahead import work_ahead
 from rankwright.encoder.engine import Engine
 from rankwright.errors import ValueRangeError
 from rankwright.text import TokenBatch, Truncation, first_alike, plan_batches
 from rankwright.text.tokenizer import Text, Tokenizer
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +127,7 @@ def _batches(
     def tokenise(chunk: slice) -> tuple[TokenBatch, Truncation]:
         return tokenizer.batch(texts[chunk], prompt=prompt, pools_prompt=pools_prompt)
 
-    for chunk, (tokens, truncation) in zip(chunks, _ahead(tokenise, chunks, pace.chunks_ahead), strict=True):
+    for chunk, (tokens, truncation) in zip(chunks, work_ahead(tokenise, chunks, count=pace.chunks_ahead), strict=True):
         first_B = first_alike(tokens)
         waiting = np.flatnonzero(first_B == np.arange(len(tokens)))
         copies = _copies(first_B) if len(waiting) < len(tokens) else None
@@ -167,7 +162,7 @@ def _within_memory(
         batch = tokens.select(chosen)
         return batch, engine.run(batch, is_alone=at_a_time == 1)
 
-    done = _ahead(run, planned, at_a_time if at_a_time > 1 else 0)
+    done = work_ahead(run, planned, count=at_a_time if at_a_time > 1 else 0)
     for chosen in planned:
         try:
             batch, values = next(done)
@@ -184,17 +179,3 @@ def _copies(first_B: np.ndarray) -> dict[int, np.ndarray]:
     order = np.argsort(first_B, kind="stable")
     firsts, starts = np.unique(first_B[order], return_index=True)
     return dict(zip(firsts.tolist(), np.split(order, starts[1:]), strict=True))
-
-
-def _ahead(work: Callable[[In], Out], items: Sequence[In], count: int) -> Iterator[Out]:
-    """What `work` gives for each item, the next `count` of them made in as many threads meanwhile."""
-    if len(items) == 1 or count == 0:
-        yield from map(work, items)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        begun: deque[Future[Out]] = deque()
-        for item in items:
-            begun.append(pool.submit(work, item))
-            if len(begun) > count:
-                yield begun.popleft().result()
-        yield from (future.result() for future in begun)

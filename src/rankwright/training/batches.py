@@ -4,9 +4,8 @@ In: rows, in the order of the plan. Does: tokenisation, prompts. Out: `TokenBatc
 Letters: B rows, C documents (the B positives first), E embedding, T tokens.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,8 +14,6 @@ from torch import Tensor
 from rankwright.errors import ConfigError
 from rankwright.records import LabelledPair, PositivePair
 from rankwright.text import TokenBatch
-
-Item = TypeVar("Item")
 
 
 @runtime_checkable
@@ -46,7 +43,7 @@ class LabelledBatches:
     def __call__(self, rows_B: np.ndarray) -> tuple[TokenBatch, Tensor]:
         """The pairs of these rows, and labels_B."""
         rows = [self.rows[i] for i in rows_B.tolist()]
-        tokens = self.tokenize([(row.query, row.document) for row in rows], prompt=self.prompt)
+        tokens = self.tokenize([row.texts for row in rows], prompt=self.prompt)
         return tokens, torch.tensor([row.label for row in rows]).to(self.dtype)
 
 
@@ -105,23 +102,3 @@ def join(first: TokenBatch, second: TokenBatch) -> TokenBatch:
         type_ids_T=np.concatenate(type_ids) if type_ids else None,
         prompt_length=first.prompt_length,
     )
-
-
-def prefetch(make: Callable[[int], Item], steps: Sequence[int]) -> Generator[Item]:
-    """What `make` gives for each step, the next one made in a thread while the caller works on the last.
-
-    Args:
-        make: lets other threads run for most of its time, as tokenizers do.
-        steps: its arguments.
-
-    Yields:
-        In the order of `steps`; an error of `make` is raised at its step.
-    """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-        ahead = pool.submit(make, steps[0]) if steps else None
-        for following in [*steps[1:], None]:
-            if ahead is None:
-                return
-            item = ahead.result()
-            ahead = None if following is None else pool.submit(make, following)
-            yield item

@@ -6,7 +6,6 @@ Out: `checkpoints/step-000100/{model/, optimizer.safetensors, state.json}` and `
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rankwright.errors import ConfigError
+from rankwright.files import sync, write_json, write_text
 from rankwright.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
 FOLDER = "checkpoints"
@@ -81,13 +81,13 @@ def write_checkpoint_folder(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / "optimizer.safetensors"
     )
     values = asdict(state) | {"identity": dict(identity)}
-    (aside / "state.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_json(aside / "state.json", values)
     for path in [*aside.rglob("*"), aside]:
-        _sync(path)
+        sync(path)
     if folder.exists():
         folder.rename(aside.with_name(f"{aside.name}.old"))
     aside.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     _remove_aside(out)
 
 
@@ -154,9 +154,7 @@ class MetricsFile:
         self.path = out / "metrics.jsonl"
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step_of(line) <= step]
-        aside = self.path.with_name(".metrics.jsonl")
-        aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        aside.rename(self.path)
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, row: Mapping[str, object]) -> None:
         """Append a row."""
@@ -181,9 +179,3 @@ def _remove_aside(out: Path) -> None:
     """Delete what is no checkpoint yet or no more, also what a crash left."""
     for path in (out / FOLDER).glob(".step-*"):
         shutil.rmtree(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)

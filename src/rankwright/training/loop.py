@@ -19,17 +19,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from rankwright.ahead import work_ahead
 from rankwright.config import TrainingConfig
 from rankwright.errors import ConfigError, ValueRangeError
 from rankwright.text import TokenBatch
 from rankwright.training import checkpoints
-from rankwright.training.batches import prefetch
 from rankwright.training.checkpoints import MetricsFile, TrainingState
-from rankwright.training.devices import autocast, keep_memory, release_memory, stop_signals, training_dtype
+from rankwright.training.devices import autocast, training_dtype
+from rankwright.training.memory import keep_memory, release_memory
 from rankwright.training.optimizer import make_adamw
 from rankwright.training.parts import backward_in_parts
 from rankwright.training.plan import BatchPlan, MicroBatch, dropout_seed
 from rankwright.training.schedule import learning_rate_factor, warmup_of
+from rankwright.training.stopping import stop_signals
 
 logger = logging.getLogger(__name__)
 
@@ -141,9 +143,9 @@ def run_training(  # noqa: C901  (a recipe is better whole)
         accelerator.wait_for_everyone()
 
     steps = range(state.step + 1, plan.num_steps + 1)
-    with stop_signals() as stop, keep_memory(device), closing(prefetch(passes_of, steps)) as prefetched:
+    with stop_signals() as stop, keep_memory(device), closing(work_ahead(passes_of, steps)) as made_ahead:
         started = time.perf_counter()
-        for step, passes in zip(steps, prefetched, strict=True):
+        for step, passes in zip(steps, made_ahead, strict=True):
             # 2. Gradients of the mean loss over all rows of the step, on whichever process they are.
             sums = torch.zeros(2, device=device, dtype=torch.float64)  # of loss and tokens, over all processes
             for i, (micro_batch, tokens, targets) in enumerate(passes, start=1):

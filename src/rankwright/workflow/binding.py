@@ -7,17 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rankwright.config import LossConfig, RunConfig
+from rankwright.config import RunConfig
 from rankwright.data import PairTable
-from rankwright.losses import (
-    binary_cross_entropy,
-    cross_entropy,
-    matryoshka,
-    mean_squared_error,
-    multiple_negatives_ranking,
-)
+from rankwright.losses import LOSSES, matryoshka
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.training import LabelledBatches, PositiveBatches, of_embeddings
+from rankwright.workflow.facts import loss_parameters
 
 
 def bind_batches(model: BiEncoder | CrossEncoder, config: RunConfig, table: PairTable) -> Callable[..., Any]:
@@ -49,17 +44,9 @@ def bind_loss(config: RunConfig, function: Callable[..., Any] | None) -> Callabl
     Returns:
         A function of outputs and targets.
     """
-    loss = function or _of_config(config.loss)
+    loss = function or partial(LOSSES[config.loss.name], **loss_parameters(config.loss))
     if config.kind == "cross-encoder":
         return loss
     if config.loss.matryoshka_dims:
         loss = matryoshka(loss, config.loss.matryoshka_dims, weights=config.loss.matryoshka_weights)
     return of_embeddings(loss)
-
-
-def _of_config(loss: LossConfig) -> Callable[..., Any]:
-    if loss.name == "binary_cross_entropy":
-        return partial(binary_cross_entropy, pos_weight=loss.pos_weight)
-    if loss.name == "multiple_negatives_ranking":
-        return partial(multiple_negatives_ranking, temperature=loss.temperature, directions=loss.directions)
-    return {"cross_entropy": cross_entropy, "mean_squared_error": mean_squared_error}[loss.name]

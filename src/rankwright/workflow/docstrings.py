@@ -4,7 +4,6 @@ In: the packages. Does: summary line -> body, whole packages held out for testin
 """
 
 import ast
-import hashlib
 import json
 import warnings
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from rankwright.data.pairs import text_sha256
 from rankwright.errors import DataError
 
 SUMMARY_CHARS = (20, 200)
@@ -36,9 +36,9 @@ def installed_packages() -> Iterator[list[Docstring]]:
         The docstrings of a package, packages and docstrings in the order of a hash of their names.
     """
     seen: set[str] = set()
-    for distribution in sorted(distributions(), key=lambda d: _hash(str(d.metadata["Name"]).lower())):
+    for distribution in sorted(distributions(), key=lambda d: text_sha256(str(d.metadata["Name"]).lower())):
         kept = []
-        for docstring in sorted(package_docstrings(distribution), key=lambda d: _hash(d.place)):
+        for docstring in sorted(package_docstrings(distribution), key=lambda d: text_sha256(d.place)):
             if docstring.summary not in seen and docstring.body not in seen:
                 kept.append(docstring)
             seen |= {docstring.summary, docstring.body}
@@ -115,7 +115,7 @@ def write_pairs(folder: Path, *, num_train: int, num_test: int) -> tuple[Path, P
             train += documented
         if len(test) >= num_test and len(train) >= num_train:
             break
-    train = sorted(train, key=lambda d: _hash(d.place))[:num_train]
+    train = sorted(train, key=lambda d: text_sha256(d.place))[:num_train]
     test = test[:num_test]
     if len(test) < 20 or len(train) < 100:
         raise DataError(
@@ -130,10 +130,6 @@ def write_pairs(folder: Path, *, num_train: int, num_test: int) -> tuple[Path, P
     lines = ["query-id\tcorpus-id\tscore", *(f"q:{d.place}\t{d.place}\t1" for d in test)]
     (folder / "eval" / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "train.jsonl", folder / "eval"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _write_jsonl(path: Path, rows: list[dict[str, str]]) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from rankwright.config import CardConfig, LossConfig
 from rankwright.data import PairTable, table_statistics
+from rankwright.data.statistics import NUM_SAMPLES
 from rankwright.models import BiEncoder, CrossEncoder
-from rankwright.records import LabelledPair
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
 
@@ -67,16 +67,13 @@ def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConf
     Returns:
         The facts.
     """
-    facts = table_statistics(table, count_tokens=model.tokenizer.count)
-    if not card.examples:
-        facts["samples"] = []
     return {
         "name": table.name,
         "source": table.source,
         "size": table.size_rows,
         "columns": list(table.columns.values()),
         "sha256": table.sha256,
-        **facts,
+        **table_statistics(table, count_tokens=model.tokenizer.count, num_samples=NUM_SAMPLES if card.examples else 0),
         "truncation": _truncation(_texts(table, model), model),
     }
 
@@ -119,13 +116,9 @@ def loss_facts(loss: LossConfig, function: Callable[..., Any] | None = None) -> 
     Returns:
         The "loss" block of summary.json.
     """
-    parameters: dict[str, Any] = {}
-    if loss.name == "multiple_negatives_ranking":
-        parameters = {"temperature": loss.temperature, "directions": list(loss.directions)}
-    elif loss.name == "binary_cross_entropy":
-        parameters = {"pos_weight": loss.pos_weight}
-    inner: dict[str, Any] = {"name": loss.name, "fullname": f"rankwright.losses.{loss.name}", "parameters": parameters}
-    if function is not None:
+    if function is None:
+        inner = {"name": loss.name, "fullname": f"rankwright.losses.{loss.name}", "parameters": loss_parameters(loss)}
+    else:
         name = getattr(function, "__qualname__", type(function).__qualname__)
         inner = {"name": name, "fullname": f"{function.__module__}.{name}", "parameters": {}}
     if not loss.matryoshka_dims:
@@ -133,6 +126,15 @@ def loss_facts(loss: LossConfig, function: Callable[..., Any] | None = None) -> 
     weights = list(loss.matryoshka_weights) or [1.0] * len(loss.matryoshka_dims)
     outer = {"matryoshka_dims": list(loss.matryoshka_dims), "matryoshka_weights": weights}
     return {"name": "matryoshka", "fullname": "rankwright.losses.matryoshka", "parameters": outer, "wraps": inner}
+
+
+def loss_parameters(loss: LossConfig) -> dict[str, Any]:
+    """The settings that the function of the loss takes, by its own names."""
+    if loss.name == "multiple_negatives_ranking":
+        return {"temperature": loss.temperature, "directions": list(loss.directions)}
+    if loss.name == "binary_cross_entropy":
+        return {"pos_weight": loss.pos_weight}
+    return {}
 
 
 def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
@@ -145,9 +147,7 @@ def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
     Returns:
         "queries" and "pairs" that are shared.
     """
-    pairs: set[tuple[str, str]] = set()
-    for row in train.rows:
-        pairs.add((row.query, row.document if isinstance(row, LabelledPair) else row.positive))
+    pairs = {(query, document) for query, document, *_ in (row.texts for row in train.rows)}
     queries = {query for query, _ in pairs}
     if data.retrieval is not None:
         texts = data.retrieval.queries
@@ -158,19 +158,17 @@ def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
             if query_id in texts and document_id in data.retrieval.documents and (grade > 0 or data.labelled)
         ]
     else:
-        judged = [(row.query, row.document) for row in data.labelled]
+        judged = [row.texts for row in data.labelled]
     shared = {query for query, _ in judged} & queries
     return {"queries": len(shared), "pairs": sum(pair in pairs or pair[::-1] in pairs for pair in set(judged))}
 
 
 def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[Any]:
     """What the model would be given: pairs, or all texts of the rows."""
-    if table.kind == "labelled":
-        rows = table.labelled_rows()[:MEASURED_ROWS]
-        if isinstance(model, CrossEncoder):
-            return [(row.query, row.document) for row in rows]
-        return [text for row in rows for text in (row.query, row.document)]
-    return [t for row in table.positive_rows()[:MEASURED_ROWS] for t in (row.query, row.positive, *row.negatives)]
+    texts = [row.texts for row in table.rows[:MEASURED_ROWS]]
+    if isinstance(model, CrossEncoder):
+        return [(query, document) for query, *documents in texts for document in documents]
+    return [text for row in texts for text in row]
 
 
 def _truncation(texts: list[Any], model: BiEncoder | CrossEncoder) -> dict[str, int]:

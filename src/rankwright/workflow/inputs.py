@@ -3,7 +3,6 @@
 In: `RunConfig`. Out: the base model, the training rows, the evaluation data.
 """
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from rankwright.config import RunConfig
 from rankwright.data import PairTable, labelled_to_positive, read_pairs, rows_sha256
+from rankwright.data.pairs import text_sha256
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
@@ -58,7 +58,6 @@ def base_model(config: RunConfig) -> BiEncoder | CrossEncoder:
         "max_length": wanted.max_length,
         "prompts": wanted.prompts,
         "revision": wanted.revision,
-        "trust_remote_code": wanted.trust_remote_code,
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWarning)  # what is missing is about to be trained
@@ -144,7 +143,7 @@ def hold_out(table: PairTable) -> tuple[PairTable, EvaluationData]:
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
     held: set[int] = set()
-    for group in sorted(members, key=_hash):
+    for group in sorted(members, key=text_sha256):
         if len(held) * HELD_OUT_SHARE < len(rows) and len(held) + len(members[group]) <= len(rows) // 2:
             held |= set(members[group])
     if len(held) < 2:
@@ -176,7 +175,7 @@ def _connected(rows: Sequence[LabelledPair | PositivePair]) -> list[str]:
         return key
 
     for row, key in zip(rows, keys, strict=True):
-        for text in (row.document,) if isinstance(row, LabelledPair) else (row.positive, *row.negatives):
+        for text in row.texts[1:]:
             if text in key_of_text:
                 first, second = sorted((root(key), root(key_of_text[text])))
                 parent[second] = first
@@ -228,7 +227,3 @@ def _with_pooling(model: BiEncoder, mode: str) -> BiEncoder:
     modules = tuple(replace(m, modes=(mode,)) if isinstance(m, Pooling) else m for m in spec.modules)
     model.checkpoint = model.checkpoint.with_spec(replace(spec, modules=modules))
     return model
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

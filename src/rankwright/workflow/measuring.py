@@ -187,9 +187,8 @@ def measure_scores(score: Score, data: EvaluationData, settings: Settings, *, sy
         evaluations.append(evaluate_reranking(score, retrieval, measures=measures, system=system, top_k=top_k))
     if data.labelled:
         labels = [row.label for row in data.labelled]
-        scores = np.asarray(score([(row.query, row.document) for row in data.labelled]))
-        is_classes = scores.ndim == 2 or data.is_binary
-        measure = evaluate_classification if is_classes else evaluate_similarity
+        scores = np.asarray(score([row.texts for row in data.labelled]))
+        measure = evaluate_classification if scores.ndim == 2 or data.is_binary else evaluate_similarity
         evaluations.append(measure(scores, labels, dataset=data.name, system=system))
     return primary_first(evaluations, settings.primary)
 
@@ -219,8 +218,7 @@ def measure_references(data: EvaluationData, settings: Settings, *, searches: bo
     documents = list(dict.fromkeys(row.document for row in data.labelled))
     references = measure_scores(bm25_score(documents), data, settings, system="BM25")
     longer = longer_text_scores(data.labelled)
-    is_classes = data.is_binary
-    if is_classes:
+    if data.is_binary:
         references.append(
             evaluate_classification(
                 longer, [row.label for row in data.labelled], dataset=data.name, system="longer text"

@@ -317,13 +317,7 @@ def _batch_plan(config: RunConfig, table: PairTable, *, num_processes: int) -> "
 
     numbers = None
     if config.training.batch_sampler == "no_duplicates":
-        rows = table.positive_rows() if table.kind == "positive" else None
-        texts = (
-            [(r.query, r.positive, *r.negatives) for r in rows]
-            if rows is not None
-            else [(r.query, r.document) for r in table.labelled_rows()]
-        )
-        numbers = number_texts(texts)
+        numbers = number_texts([row.texts for row in table.rows])
     training = config.training
     return BatchPlan(
         num_rows=table.size_rows,
@@ -363,9 +357,9 @@ def _summary(
 ) -> dict[str, Any]:
     return {
         "kind": model.kind,
-        "model_name": config.card.model_name,
         "base": config.model.base,
         "base_is_hub": not Path(config.model.base).is_dir(),
+        "base_revision": config.model.revision,
         "best_step": state.best_step if config.training.load_best_model_at_end else state.step,
         "steps": state.step,
         "epochs": state.step / plan.steps_per_epoch,

@@ -16,7 +16,6 @@ from rankwright.data.columns import find_columns
 from rankwright.data.sources import open_source
 from rankwright.encoder.spec import Kind
 from rankwright.errors import DataError
-from rankwright.records import LabelledPair
 from rankwright.text.tokenizer import Text
 
 Pair = tuple[str, str]
@@ -153,8 +152,8 @@ def read_given_pairs(source: str, *, column: str | None = None) -> list[Pair]:
         One pair for each row. Of texts, each is a document, and the first of each `GROUP` is the query.
     """
     if column is None and _has_pairs(source):
-        rows = read_pairs(source).rows
-        return [(row.query, row.document if isinstance(row, LabelledPair) else row.positive) for row in rows]
+        rows = (row.texts for row in read_pairs(source).rows)
+        return [(query, document) for query, document, *_ in rows]
     texts = read_texts(source, column=column)
     return [(texts[i - i % GROUP], text) for i, text in enumerate(texts)]
 

@@ -122,14 +122,15 @@ def test_energy_is_shown_where_it_was_measured(tmp_path: Path) -> None:
 
 
 def test_a_local_base_shows_no_home_folder_and_no_link(tmp_path: Path) -> None:
-    card = render_card(make_reranker(tmp_path, changes={"summary.json:base": "/home/anna/models/minilm"}))
+    changes = {"summary.json:base": "/home/anna/models/minilm", "summary.json:base_is_hub": False}
+    card = render_card(make_reranker(tmp_path, changes=changes))
     assert "`models/minilm` (a local model)" in card
     assert "anna" not in card
     assert "huggingface.co/models/minilm" not in card
     assert "base_model:" not in card
 
 
-def test_a_relative_folder_is_no_hub_id_where_the_run_knows_it(tmp_path: Path) -> None:
+def test_a_relative_folder_is_no_hub_id(tmp_path: Path) -> None:
     changes = {"summary.json:base": "models/minilm", "summary.json:base_is_hub": False}
     assert "`models/minilm` (a local model)" in render_card(make_reranker(tmp_path, changes=changes))
 
@@ -155,13 +156,14 @@ def test_the_snippet_runs_and_prints_what_the_card_says(
     card = render_card(MAKERS[name](tmp_path))
     block = re.search(rf"```python\n(from {library} import .*?)\n```", card, flags=re.DOTALL)
     assert block is not None
-    similarities = np.array([[1.0, 0.81234, 0.1], [0.81234, 1.0, 0.2], [0.1, 0.2, 1.0]], dtype=np.float32)
+    similarities = np.array([[0.81234, 0.1]], dtype=np.float32)
     is_tensor = library == "sentence_transformers"
     model = SimpleNamespace(
         rank=lambda query, documents: [
             {"corpus_id": i, "score": np.float32(score)} for i, score in ((0, 0.98123), (2, 0.25), (1, 0.01))
         ],
-        encode=lambda sentences: np.zeros((len(sentences), 768)),
+        encode_query=lambda queries: np.zeros((len(queries), 768)),
+        encode_document=lambda documents: np.zeros((len(documents), 768)),
         similarity=lambda a, b: SimpleNamespace(numpy=lambda: similarities) if is_tensor else similarities,
     )
     classes = dict.fromkeys(("BiEncoder", "CrossEncoder", "SentenceTransformer"), lambda path: model)
@@ -176,13 +178,6 @@ def test_a_cross_encoder_of_several_labels_shows_a_row_of_scores_a_pair(tmp_path
     card = render_card(make_reranker(tmp_path, changes=changes))
     assert "# [[0.1 0.2 0.7]\n#  [0.1 0.2 0.7]\n#  [0.1 0.2 0.7]]" in card
     assert "pipeline_tag: text-classification" in card
-
-
-def test_a_retriever_with_a_query_shows_encode_query_and_encode_document(tmp_path: Path) -> None:
-    usage = {"query": "gdzie rośnie?", "documents": ["w Chinach", "w Polsce"], "scores": [0.75, 0.125]}
-    card = render_card(make_retriever(tmp_path, changes={"summary.json:usage": usage}))
-    assert "query_embeddings = model.encode_query([query])" in card
-    assert "# [[0.75  0.125]]" in card
 
 
 def test_the_card_is_written_beside_the_model_and_replaces_the_one_there(tmp_path: Path) -> None:

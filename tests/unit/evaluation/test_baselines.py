@@ -107,13 +107,6 @@ def test_longer_text_is_the_difference_of_characters() -> None:
     assert longer_text_scores(pairs).tolist() == [2, -2, 0]
 
 
-def test_prior_of_one_score_is_the_mean_label_and_worth_the_base_rate() -> None:
-    scores = prior_scores([0, 0, 0, 1], 5)
-    assert scores.tolist() == [0.25] * 5
-    found = evaluate_classification(scores, [0, 1, 0, 0, 1], dataset="toy", system="prior")
-    assert found.measures["ap"] == pytest.approx(0.4) and found.measures["accuracy"] == pytest.approx(0.6)
-
-
 def test_prior_of_classes_gives_every_pair_the_majority_class() -> None:
     scores = prior_scores([2, 2, 0], 4, num_labels=4)
     assert scores.shape == (4, 4) and scores.sum(axis=1).tolist() == [1.0] * 4

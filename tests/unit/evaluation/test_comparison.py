@@ -8,7 +8,7 @@ import pytest
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import Evaluation, compare, evaluate_classification, evaluate_similarity
 from rankwright.evaluation.comparison import stronger
-from rankwright.evaluation.report import evaluation_of_queries
+from rankwright.evaluation.report import UNTRAINED, evaluation_of_queries
 
 
 def of_queries(values: np.ndarray, system: str = "model", ids: list[str] | None = None) -> Evaluation:
@@ -132,6 +132,7 @@ def test_stronger_systems_are_those_shown_better_at_the_same_size_the_strongest_
     good, best = of_queries(BASE + 0.1, "good"), of_queries(BASE + 0.2, "best")
     noisy = of_queries(BASE + 0.01 + RANDOM.normal(0, 0.2, 60), "noisy")
     elsewhere = [replace(best, dataset="other"), replace(best, dim=128), of_queries(BASE - 0.1, "weak")]
-    found = stronger(ours, [good, noisy, best, *elsewhere])
+    beside = [replace(best, system=name) for name in ("base", UNTRAINED)]
+    found = stronger(ours, [good, noisy, best, *elsewhere, *beside], reference="base")
     assert [(c.reference, c.verdict) for c in found] == [("best", "worse"), ("good", "worse")]
-    assert stronger(best, [ours, good]) == []
+    assert stronger(best, [ours, good], reference="base") == []

@@ -1,6 +1,7 @@
 """Evaluations as files and tables."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ def evaluation(**changes: object) -> Evaluation:
 
 
 def test_evaluation_comes_back_from_its_file_unchanged(tmp_path: Path) -> None:
-    pairs = evaluate_classification(np.array([0.1, 0.7], np.float32), [0, 1], dataset="toy", system="base", dim=8)
-    written = [Evaluation.from_json(evaluation().to_json()), pairs]
+    pairs = evaluate_classification(np.array([0.1, 0.7], np.float32), [0, 1], dataset="toy", system="base")
+    written = [Evaluation.from_json(evaluation().to_json()), replace(pairs, dim=8)]
     write_evaluations(tmp_path / "e.json", written)
     assert read_evaluations(tmp_path / "e.json") == written
     assert "zażółć" in (tmp_path / "e.json").read_text(encoding="utf-8")

@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from rankwright.losses import multiple_negatives_ranking
 from rankwright.records import LabelledPair, PositivePair
 from rankwright.text import TokenBatch
 from rankwright.text.tokens import pack
-from rankwright.training.batches import LabelledBatches, PositiveBatches, join, of_embeddings, prefetch
+from rankwright.training.batches import LabelledBatches, PositiveBatches, join, of_embeddings
 
 LABELLED = [LabelledPair("a", "bb", 1.0), LabelledPair("cc", "d", 0.0), LabelledPair("e", "f", 0.5)]
 POSITIVE = [PositivePair("a", "bb", ("x", "yy")), PositivePair("c", "d"), PositivePair("ee", "f", ("z",))]
@@ -67,30 +66,3 @@ def test_prompts_left_out_of_pooling_must_be_of_one_length() -> None:
     with pytest.raises(ConfigError, match="have 2 and 0 tokens, and pooling leaves them out"):
         join(pack([[1, 2, 3]], None, prompt_length=2), pack([[1]], None))
     assert join(pack([[1]], None, prompt_length=1), pack([[1]], None, prompt_length=1)).prompt_length == 1
-
-
-def test_next_step_is_made_while_the_caller_works() -> None:
-    begun = {step: threading.Event() for step in (1, 2, 3)}
-
-    def make(step: int) -> int:
-        begun[step].set()
-        return step * 10
-
-    results = prefetch(make, [1, 2, 3])
-    assert next(results) == 10
-    assert begun[2].wait(5)
-    assert not begun[3].is_set()
-    assert list(results) == [20, 30]
-    assert list(prefetch(make, [])) == []
-
-
-def test_error_of_a_step_is_raised_at_that_step() -> None:
-    def make(step: int) -> int:
-        if step == 2:
-            raise ValueError("row 7")
-        return step
-
-    results = prefetch(make, [1, 2])
-    assert next(results) == 1
-    with pytest.raises(ValueError, match="row 7"):
-        next(results)

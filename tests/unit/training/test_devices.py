@@ -1,25 +1,9 @@
-import os
-import platform
-import signal
-import subprocess
-import sys
-import threading
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
 from rankwright.encoder import engine_torch
 from rankwright.errors import ConfigError
-from rankwright.training.devices import (
-    autocast,
-    make_accelerator,
-    release_memory,
-    stop_signals,
-    training_dtype,
-)
-from tests.unit.training.tiny_job import deliver
+from rankwright.training.devices import autocast, make_accelerator, training_dtype
 
 CPU = torch.device("cpu")
 
@@ -58,84 +42,3 @@ def test_device_that_is_not_there_is_named() -> None:
     number = torch.cuda.device_count()
     with pytest.raises(ConfigError, match=rf"device = 'cuda:{number}': CUDA devices here: {number}|there are {number}"):
         make_accelerator(f"cuda:{number}")
-
-
-def test_first_signal_is_a_request_and_raised_at_the_end() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    reached = False
-    with pytest.raises(KeyboardInterrupt), stop_signals() as stop:
-        assert not stop.requested
-        deliver(signal.SIGTERM)
-        assert stop.requested
-        assert signal.getsignal(signal.SIGTERM) is before
-        reached = True
-    assert reached
-
-
-def test_second_signal_acts_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), stop_signals():
-        deliver(signal.SIGINT)
-        deliver(signal.SIGINT)
-        raise AssertionError("the second signal did nothing")
-
-
-def test_handlers_are_put_back() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with stop_signals():
-        assert signal.getsignal(signal.SIGINT) is not before[0]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-def test_thread_trains_without_signal_handlers() -> None:
-    requested = []
-
-    def work() -> None:
-        with stop_signals() as stop:
-            requested.append(stop.requested)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert requested == [False]
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
-def test_holes_in_the_heap_are_given_back() -> None:
-    """Every other one of many blocks is freed, which leaves glibc nothing to return by itself."""
-
-    def resident_mb() -> float:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    blocks = [np.ones(8000) for _ in range(2000)]  # 64 kB each, below what gets pages of its own
-    blocks = blocks[::2]
-    before = resident_mb()
-    release_memory()
-    assert resident_mb() < before - 40
-    assert len(blocks) == 1000
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps memory on request")
-def test_memory_of_a_step_is_there_for_the_next_one_and_given_back_at_the_end() -> None:
-    """In a process of its own, whose heap no other test has shaped.
-
-    The first few times a freed place is a little too small: what is aligned asks for more than it keeps.
-    """
-    program = """
-import resource, torch
-from rankwright.training.devices import keep_memory
-
-def page_faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.empty(1 << 26, dtype=torch.uint8).fill_(1)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-with keep_memory(torch.device("cpu")):
-    for _ in range(10):
-        page_faults()
-    kept = sum(page_faults() for _ in range(10))
-print(kept, page_faults())
-"""
-    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-    kept, given_back = map(int, printed.split())
-    assert kept < 100
-    assert given_back > 1000

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from rankwright import BiEncoder, CrossEncoder, evaluate
-from rankwright.config import LossConfig
+from rankwright.config import CardConfig, LossConfig
 from rankwright.data import read_pairs
 from rankwright.errors import ConfigError
 from rankwright.workflow.evaluations import system_names
 from rankwright.workflow.examples import NUM_DOCUMENTS, usage_example
-from rankwright.workflow.facts import loss_facts
+from rankwright.workflow.facts import data_facts, loss_facts
 from rankwright.workflow.inputs import hold_out
 from rankwright.workflow.measuring import Settings, measure_model, measure_references, read_evaluation_data
 from tests.unit.workflow.small_data import (
@@ -198,6 +198,15 @@ def test_held_out_queries_are_in_one_part_only(tmp_path: Path, write: Any) -> No
     assert kept.size_rows + held.size_rows == table.size_rows
     assert not {row.query for row in kept.rows} & {row.query for row in held.rows}
     assert 2 <= held.size_rows <= table.size_rows // 2
+
+
+def test_truncation_is_counted_over_what_the_model_would_be_given(
+    tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder
+) -> None:
+    table = read_pairs(positive_pairs(tmp_path / "pairs.jsonl"))
+    texts, documents = (sum(len(row.texts) - cut for row in table.rows) for cut in (0, 1))
+    assert data_facts(table, bi_encoder, CardConfig())["truncation"]["texts"] == texts
+    assert data_facts(table, cross_encoder, CardConfig())["truncation"]["texts"] == documents
 
 
 def test_facts_of_a_loss_name_what_acts() -> None:

@@ -87,6 +87,7 @@ def retriever(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
         kind="bi-encoder",
         evaluate=beir_folder(folder / "beir"),
         config={
+            "model.revision": "v1",
             "loss.matryoshka_dims": [32, 8],
             "training.eval_strategy": "steps",
             "training.eval_steps": 2,
@@ -147,7 +148,7 @@ def test_the_summary_of_a_reranker(reranker: RunResult) -> None:
 def test_the_summary_of_a_retriever(retriever: RunResult) -> None:
     summary = retriever.summary
     assert (summary["kind"], summary["num_labels"], summary["embedding_size"]) == ("bi-encoder", None, 32)
-    assert summary["similarity"] == "cosine"
+    assert (summary["similarity"], summary["base_revision"]) == ("cosine", "v1")
     assert summary["loss"]["name"] == "matryoshka"
     assert summary["loss"]["wraps"]["name"] == "multiple_negatives_ranking"
     assert summary["comparison"]["reference"] == "base"
