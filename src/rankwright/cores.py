@@ -1,13 +1,30 @@
 """The cores that this process may use: how many there are, and which of them each of several workers gets."""
 
+import math
 import os
 from itertools import pairwise
 from pathlib import Path
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says how much of the cores a container may use."""
+
 
 def num_cores() -> int:
-    """How many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many there are: those that it may run on, or as many as make up the time that its container gets."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, time_limit() or allowed)
+
+
+def time_limit() -> int | None:
+    """The time that the container of this process gets, in cores, rounded up; None: all of it."""
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:  # the first version of cgroups, in which -1 is all
+            quota, period = ((CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except OSError:
+            return None
+    return math.ceil(int(quota) / int(period)) if quota.strip().isdigit() else None
 
 
 def core_slices(count: int) -> list[tuple[int, ...]]:

@@ -13,6 +13,9 @@
 A message says what was given (with its place), what was expected, and what to do.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RankwrightError(Exception):
     """Any error that rankwright raises on purpose."""
@@ -54,6 +57,29 @@ class WorkerError(RankwrightError, RuntimeError):
 
 class HubError(RankwrightError):
     """A model or data set that is neither on disk, nor in the Hub's cache, nor on the Hub."""
+
+
+NO_MEMORY = ("Failed to allocate", "bad_alloc", "can't allocate memory", "out of memory")
+"""What OpenVINO and torch say where memory is not enough; on a CPU neither has a class for it."""
+
+
+@contextmanager
+def lacking_memory() -> Iterator[None]:
+    """Within it, an engine's error that says that memory was not enough is a `MemoryError`.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        MemoryError: an engine said so.
+        RuntimeError: any other of the engine's, as it was.
+    """
+    try:
+        yield
+    except RuntimeError as err:
+        if any(words in str(err) for words in NO_MEMORY):
+            raise MemoryError(first_line(err)) from err
+        raise
 
 
 def first_line(err: BaseException) -> str:

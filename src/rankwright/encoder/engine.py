@@ -3,6 +3,8 @@
 In: `ModelSpec`, weights, and the user's wishes. Out: an `Engine`.
 """
 
+import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Protocol
@@ -17,6 +19,9 @@ from rankwright.errors import ConfigError, MissingExtraError
 from rankwright.text import TokenBatch
 
 ENGINES = ("auto", "openvino", "torch")
+
+GPU_DRIVERS = ("/proc/driver/nvidia", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""What one of is there where Linux has a GPU that torch can use: NVIDIA's, that of WSL, AMD's."""
 
 
 class Engine(Protocol):
@@ -98,10 +103,8 @@ def _has_graph(spec: ModelSpec) -> bool:
 
 
 def has_cuda() -> bool:
-    """Whether torch is there and can use an NVIDIA GPU; asked only where a driver is, for its import takes seconds."""
-    from pathlib import Path
-
-    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidia0").exists():
+    """Whether torch is there and can use a GPU; on Linux asked only where a driver is, for its import takes seconds."""
+    if sys.platform == "linux" and not any(map(os.path.exists, GPU_DRIVERS)):
         return False
     if find_spec("torch") is None:
         return False

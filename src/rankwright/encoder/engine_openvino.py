@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankwright.cores import num_cores
+from rankwright.cores import num_cores, time_limit
 from rankwright.encoder.core_openvino import is_forked, openvino_core
 from rankwright.encoder.ops_openvino import OpenVINOOps, build_graph
 from rankwright.encoder.pace import Pace
 from rankwright.encoder.padding import padded_inputs, token_places
 from rankwright.encoder.spec import ModelSpec
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, lacking_memory
 from rankwright.text import TokenBatch
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class OpenVINOEngine:
 
         Returns:
             (B, size) float32; (T, size) of a model that gives token states.
+
+        Raises:
+            MemoryError: there is not enough for so large a batch.
         """
         arrays = padded_inputs(batch, self.inputs)
         with (self.alone if is_alone or is_forked() else self.shared).request() as request:
@@ -98,6 +101,8 @@ class Requests:
     def __init__(self, core: Any, graph: Any, hint: str, *, streams: int) -> None:
         self.core, self.graph = core, graph
         self.settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": streams}
+        if time_limit() is not None:  # OpenVINO would start a thread for each core of the machine
+            self.settings["INFERENCE_NUM_THREADS"] = num_cores()
         self.compiled: Any = None
         self.lock = threading.Lock()
         self.free: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -106,14 +111,20 @@ class Requests:
 
     @contextmanager
     def request(self) -> Iterator[Any]:
-        """An `openvino.InferRequest` that nobody else has meanwhile."""
-        request = self.free.get()
+        """An `openvino.InferRequest` that nobody else has meanwhile.
+
+        Raises:
+            MemoryError: there is not enough to compile the graph, or to run a batch.
+        """
+        request, kept = self.free.get(), None
         try:
-            if request is None:
-                request = self._compile().create_infer_request()
-            yield request
+            with lacking_memory():
+                if request is None:
+                    request = self._compile().create_infer_request()
+                yield request
+            kept = request  # after an error another one is made
         finally:
-            self.free.put(request)
+            self.free.put(kept)
 
     def _compile(self) -> Any:
         with self.lock:

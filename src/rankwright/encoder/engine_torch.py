@@ -4,6 +4,8 @@ In: `TokenBatch`. Out: float32 rows, one for each text.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from rankwright.encoder.graphs_cuda import Graphs
 from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.encoder.pace import Pace
 from rankwright.encoder.spec import ModelSpec
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, lacking_memory
 from rankwright.text import TokenBatch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -55,12 +57,17 @@ class TorchEngine:
             MemoryError: the device has no room for so large a batch.
         """
         try:
-            with torch.inference_mode():
+            with lacking_memory(), torch.inference_mode(), self._as_current():
                 known = self.graphs.run(batch) if self.graphs else None
                 return self.module(batch).cpu().numpy() if known is None else known
-        except torch.OutOfMemoryError as err:
-            torch.cuda.empty_cache()
-            raise MemoryError(str(err)) from err
+        except MemoryError:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise
+
+    def _as_current(self) -> AbstractContextManager[Any]:
+        """Kernels written in Triton run on the current device, whatever device their tensors are on."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def _has_static_shapes(self, spec: ModelSpec) -> bool:
         """Whether the kernels of a batch depend on how many tokens and texts it has, and on nothing else."""

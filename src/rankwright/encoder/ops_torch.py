@@ -5,6 +5,8 @@ Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, P
 their length.
 """
 
+import os
+import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import cache, partial
@@ -239,8 +241,9 @@ def _submodule(module: nn.Module, path: str) -> Any:
 
 @cache
 def has_triton() -> bool:
-    """Whether kernels written in Triton can be run; asked where there is a GPU."""
-    return find_spec("triton") is not None
+    """Whether kernels written in Triton can be run: it calls a C compiler; asked where there is a GPU."""
+    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    return find_spec("triton") is not None and any(shutil.which(name) for name in compilers if name)
 
 
 def _called(module: nn.Module, x: Tensor) -> Tensor:

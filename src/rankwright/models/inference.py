@@ -22,6 +22,10 @@ FEW_TOKENS = 1024
 batch of one core, not worth a second graph."""
 
 
+CHUNK_CHARS = 1 << 22
+"""Characters of a chunk, as 8,192 texts of 500 have: its tokens, before they are cut, take 150 bytes each."""
+
+
 @dataclass(frozen=True)
 class BatchLimits:
     """How large a batch may be: in tokens (None: the engine's pace), and in texts (None: any)."""
@@ -101,7 +105,8 @@ def run_tokens(
     for done in _batches(engine, tokenizer, texts, prompt, True, limits):
         report = report + done.truncation
         for place, row in zip(done.places, done.rows, strict=True):
-            outputs[place] = done.values[done.batch.starts_B1[row] : done.batch.starts_B1[row + 1]]
+            # copied, so that equal texts have memory of their own, and none keeps that of its batch
+            outputs[place] = done.values[done.batch.starts_B1[row] : done.batch.starts_B1[row + 1]].copy()
     return outputs, report
 
 
@@ -122,7 +127,7 @@ def _batches(
     """Batches of different texts, those that are equal to one of them with it."""
     pace = engine.pace
     budget, at_a_time = limits.batch_tokens or pace.batch_tokens, pace.batches
-    chunks = [slice(start, start + pace.chunk_texts) for start in range(0, len(texts), pace.chunk_texts)]
+    chunks = _chunks(texts, pace.chunk_texts)
 
     def tokenise(chunk: slice) -> tuple[TokenBatch, Truncation]:
         return tokenizer.batch(texts[chunk], prompt=prompt, pools_prompt=pools_prompt)
@@ -151,6 +156,18 @@ def _batches(
                 budget = len(left[0]) * int(tokens.lengths_B[waiting[left[0]]].max()) // 2
                 at_a_time = 1
             waiting = waiting[np.concatenate(left)] if left else waiting[:0]
+
+
+def _chunks(texts: Sequence[Text], most_texts: int) -> list[slice]:
+    """Texts that are tokenised together: a tokenizer keeps every token, also those that are then cut away."""
+    chunks, start, num_chars = [], 0, 0
+    for i, text in enumerate(texts):
+        size = sum(len(part) for part in ((text,) if isinstance(text, str) else text or ()) if isinstance(part, str))
+        if i > start and (i - start == most_texts or num_chars + size > CHUNK_CHARS):
+            chunks.append(slice(start, i))
+            start, num_chars = i, 0
+        num_chars += size
+    return [*chunks, slice(start, len(texts))] if len(texts) else []
 
 
 def _within_memory(

@@ -26,8 +26,8 @@ from rankwright.models.products import SMALL_WORK, Products, compile_products
 from rankwright.models.scoring import PRODUCTS, Scorer, StoredDocuments, check_finite
 from rankwright.models.similarity import array_of, check_similarity
 
-BLOCK_BYTES = 1 << 27
-"""Working memory of a search beyond embeddings and results."""
+THREAD_BYTES, MOST_THREADS = 1 << 26, 16
+"""Working memory of a thread, beyond embeddings and results; threads at most: more would wait for Python (LOG.md)."""
 
 BLOCK_QUERIES, BLOCK_DOCUMENTS, BLOCK_SCORES = 2048, 4096, 1 << 20
 """The scores of such a block are still in the cache when they are compared; smaller ones cost more than they save."""
@@ -50,7 +50,7 @@ def search(
     similarity: str = "cosine",
     order_C: np.ndarray | None = None,
     ranges_2E: np.ndarray | None = None,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best documents of each query, found by comparing all.
 
@@ -62,7 +62,7 @@ def search(
         order_C: indices of all documents in the order that breaks ties; None: by index.
         ranges_2E: what `quantize` made int8 or uint8 documents with: they stand for those values; None: documents are
             the numbers that they hold.
-        block_bytes: working memory beyond the embeddings and the result.
+        block_bytes: working memory beyond the embeddings and the result; None: 64 MiB for each of at most 16 threads.
 
     Returns:
         scores_BK, float32, best first, and the indices_BK of their documents. The order is that of scores computed in
@@ -85,7 +85,8 @@ def search(
     if len(documents_CE) == 0:
         raise ShapeError("there are no documents to search.")
     check_finite(queries_BE, "query", np.arange(len(queries_BE)))
-    (B, E), C, threads = queries_BE.shape, len(documents_CE), num_cores()
+    (B, E), C, threads = queries_BE.shape, len(documents_CE), min(num_cores(), MOST_THREADS)
+    thread_bytes, stop = THREAD_BYTES if block_bytes is None else block_bytes // threads, threading.Event()
     K, is_many = min(top_k, C), B >= FEW_QUERIES * threads
     documents, num_sharing = StoredDocuments(documents_CE, order_C, ranges_2E), 1 if is_many else threads
     is_large = 2 * B * C * E >= SMALL_WORK and similarity in PRODUCTS and not is_forked()
@@ -94,7 +95,7 @@ def search(
         each, within = (pool.map, map) if is_many else (map, pool.map)
 
         def find(rows: slice) -> None:
-            share = _Share(Scorer(queries_BE[rows], similarity), documents, block_bytes // threads)
+            share = _Share(Scorer(queries_BE[rows], similarity), documents, thread_bytes, threads, stop)
             if is_large:
                 share.compile(num_sharing)
             first, *others = within(partial(share.compare, K), range(num_sharing))
@@ -103,8 +104,11 @@ def search(
             scores_BK[rows], places_BK[rows] = first.best()
 
         # Half of the memory is for queries, in float64 and twice in float32, and candidates.
-        num_queries = min(BLOCK_QUERIES, block_bytes // (2 * threads * (candidate_bytes(K) + 16 * max(1, E))))
-        list(each(find, _parts(B, max(1, num_queries), threads if is_many else 1)))
+        num_queries = min(BLOCK_QUERIES, thread_bytes // (2 * (candidate_bytes(K) + 16 * max(1, E))))
+        try:
+            list(each(find, _parts(B, max(1, num_queries), threads if is_many else 1)))
+        finally:
+            stop.set()  # after an error or Ctrl-C the pool else waits until all is compared
     return scores_BK, places_BK if order_C is None else order_C[places_BK]
 
 
@@ -115,17 +119,22 @@ class _Share:
         scorer: of the queries.
         documents: all.
         thread_bytes: memory of a thread; half of it is for a block.
+        threads: of the search.
+        stop: once set, there are no more blocks.
     """
 
-    def __init__(self, scorer: Scorer, documents: StoredDocuments, thread_bytes: int) -> None:
+    def __init__(
+        self, scorer: Scorer, documents: StoredDocuments, thread_bytes: int, threads: int, stop: threading.Event
+    ) -> None:
         self.scorer, self.documents, self.factors_QE = scorer, documents, scorer.factors()
+        self.stop = stop
         self.is_product, self.is_unit = scorer.similarity in PRODUCTS, scorer.similarity == "cosine"
         self.compiled, self.lock = None, threading.Lock()
         (Q, E), C = self.factors_QE.shape, documents.shape[0]
         self.num_pairs = max(1, min(PAIR_BYTES, thread_bytes // 8) // (8 * max(1, E)))
         # Three eighths for documents, as they are stored and in float32, and one for scores.
         most = min(3 * thread_bytes // (64 * max(1, E)), thread_bytes // (80 * Q))
-        self.D = max(1, min(-(-C // num_cores()), BLOCK_DOCUMENTS, BLOCK_SCORES // Q, most))
+        self.D = max(1, min(-(-C // threads), BLOCK_DOCUMENTS, BLOCK_SCORES // Q, most))
         self.starts = iter(range(0, C, self.D))
 
     def compile(self, num_threads: int) -> None:
@@ -134,6 +143,13 @@ class _Share:
 
     def compare(self, num_best: int, _: int) -> Candidates:
         """Compare in one thread, block after block, until none is left; gives the best of its blocks."""
+        try:
+            return self._compare(num_best)
+        except BaseException:
+            self.stop.set()  # the other threads need not go on
+            raise
+
+    def _compare(self, num_best: int) -> Candidates:
         Q = len(self.factors_QE)
         candidates = Candidates(Q, num_best, partial(_exact_scores, self.scorer, self.documents, self.num_pairs))
         products = Products(self.factors_QE, self.documents, self.D, is_unit=self.is_unit, compiled=self.compiled)
@@ -146,7 +162,7 @@ class _Share:
 
     def _next(self) -> int | None:
         with self.lock:
-            return next(self.starts, None)
+            return None if self.stop.is_set() else next(self.starts, None)
 
     def _add_fast(self, places: slice, products: Products, candidates: Candidates, is_above: np.ndarray) -> bool:
         """Whether fast scores, with their error, were enough."""

@@ -11,8 +11,12 @@ from typing import Any
 
 import torch
 
-MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2
-"""Options of `mallopt` (malloc.h); glibc's defaults are 65,536, 128 KiB and 128 KiB."""
+MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD = -4, -3, -1, -2
+"""Options of `mallopt` (malloc.h); glibc's defaults are 65,536, 128 KiB, 128 KiB and 128 KiB."""
+
+AFTERWARDS = {MMAP_MAX: 65536, MMAP_THRESHOLD: 1 << 25, TRIM_THRESHOLD: 1 << 26, TOP_PAD: 1 << 17}
+"""glibc moves both thresholds up to these by itself, but no more once one option was set; with the defaults every large
+array of the process would be mapped anew from then on (LOG.md)."""
 
 
 @contextmanager
@@ -37,7 +41,7 @@ def keep_memory(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        for option, value in (MMAP_MAX, 65536), (TRIM_THRESHOLD, 1 << 17), (TOP_PAD, 1 << 17):
+        for option, value in AFTERWARDS.items():
             mallopt(option, value)
         release_memory()
 

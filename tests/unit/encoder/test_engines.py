@@ -1,8 +1,10 @@
 """Which engine a model gets, and that engines, batches and shortcuts change no number."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -188,6 +190,25 @@ def test_auto_is_openvino_on_a_machine_without_a_gpu(tiny: Any, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
+    ("platform", "paths", "asked"),
+    [
+        ("linux", [], False),
+        ("linux", ["/dev/dxg"], True),
+        ("linux", ["/dev/kfd"], True),
+        ("linux", ["/dev/nvidia0"], True),
+        ("win32", [], True),
+    ],
+)
+def test_torch_is_asked_for_a_gpu_where_there_may_be_one(
+    monkeypatch: pytest.MonkeyPatch, platform: str, paths: list[str], asked: bool
+) -> None:
+    monkeypatch.setattr(engine_module.sys, "platform", platform)
+    monkeypatch.setattr(engine_module.os.path, "exists", lambda path: path in paths)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert engine_module.has_cuda() is asked
+
+
+@pytest.mark.parametrize(
     ("wishes", "expected"),
     [
         ({}, "torch cuda"),
@@ -327,6 +348,36 @@ def test_requests_are_given_back_after_an_error(tiny: Any, monkeypatch: pytest.M
                 engine.run(batch)
     assert engine.alone.free.qsize() == MAX_REQUESTS
     assert engine.run(batch).shape == (1, HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("openvino", "Check 'ok' failed at x.cpp:3: Failed to allocate 198180864 bytes of memory"),
+        ("openvino", "std::bad_alloc"),
+        ("torch", "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"),
+    ],
+)
+def test_an_engine_that_lacks_memory_says_so_in_pythons_words(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, engine: str, words: str
+) -> None:
+    """So that the batch is halved: on a CPU neither library has an error of its own for it."""
+    model = BiEncoder(tiny.bi_encoder("bert"), engine=engine, dtype="float32", device="cpu")
+    made: Any = model.checkpoint.engine
+    batch = model.tokenize(["a text"])
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(words)
+
+    with monkeypatch.context() as patch:
+        if engine == "openvino":
+            requests = SimpleNamespace(create_infer_request=lambda: SimpleNamespace(infer=fail))
+            patch.setattr(made.alone, "_compile", lambda: requests)
+        else:
+            patch.setattr(made.module, "forward", fail)
+        with pytest.raises(MemoryError, match=re.escape(words)):
+            made.run(batch)
+    assert made.run(batch).shape == (1, HIDDEN), "what failed is not used again"
 
 
 def test_many_texts_share_the_cores_and_one_has_them_all(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from rankwright import BiEncoder
 from rankwright.encoder.pace import Pace
+from rankwright.models import inference
 from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.text import TokenBatch
 from rankwright.text.tokenizer import Tokenizer
@@ -154,3 +155,17 @@ def test_results_of_a_real_engine_do_not_depend_on_repeats(tiny: Any, tmp_path: 
     model = BiEncoder(tiny.bi_encoder("bert"), dtype="float32")
     once = model.encode(CORPUS[:4])
     np.testing.assert_array_equal(model.encode([*CORPUS[:4], *CORPUS[:4]]), np.concatenate([once, once]))
+
+
+def test_long_texts_are_tokenised_in_smaller_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer keeps all tokens of a chunk until they are cut: 20 KB a text would be 16 GB for 8,192."""
+    monkeypatch.setattr(inference, "CHUNK_CHARS", 10)
+    texts: list[Any] = ["abc", "def", "ghij", "", "x" * 50, "k", ("abcd", "efghi"), "lm"]
+    assert [texts[chunk] for chunk in inference._chunks(texts, 8)] == [
+        ["abc", "def", "ghij", ""],
+        ["x" * 50],
+        ["k", ("abcd", "efghi")],
+        ["lm"],
+    ]
+    assert [texts[chunk] for chunk in inference._chunks(["a"] * 5, 2)] == [texts[0:2], texts[2:4], texts[4:5]]
+    assert inference._chunks([], 2) == []

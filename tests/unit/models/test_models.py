@@ -347,3 +347,10 @@ def test_the_engine_is_made_at_first_use_and_once(tiny: Any) -> None:
     model = BiEncoder(tiny.bi_encoder("bert"))
     assert model.checkpoint._engine is None
     assert model.checkpoint.engine is model.checkpoint.engine
+
+
+def test_states_of_equal_texts_do_not_share_memory(bi_encoder: BiEncoder) -> None:
+    first, _, third = bi_encoder.encode(["the same", "another", "the same"], output_value="token_embeddings")
+    expected = third.clone()
+    first[:] = 0
+    assert torch.equal(third, expected) and third.abs().max() > 0

@@ -343,3 +343,36 @@ def test_a_document_that_is_not_finite_is_refused_by_its_index(
     documents[4, 1] = value
     with pytest.raises(ValueRangeError, match="embedding of document 4 is not finite"):
         search(np.ones((2, 3)), documents, top_k=1, similarity=similarity, order_C=np.arange(9)[::-1])
+
+
+@pytest.mark.parametrize("num_queries", [3, 40])
+def test_an_error_in_one_thread_ends_the_search(num_queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the others compare all that is left before anybody hears of it."""
+    documents = np.random.default_rng(0).normal(size=(100_000, 4)).astype(np.float32)
+    documents[0] = np.nan
+    monkeypatch.setattr(search_module, "num_cores", lambda: 2)
+    monkeypatch.setattr(search_module, "FEW_QUERIES", 20)
+    monkeypatch.setattr(search_module, "BLOCK_DOCUMENTS", 10)
+    blocks: list[int] = []
+    multiply = Products.multiply
+    monkeypatch.setattr(Products, "multiply", lambda self, places: (blocks.append(1), multiply(self, places))[1])
+    with pytest.raises(ValueRangeError, match="the embedding of document 0 is not finite"):
+        search(documents[1 : num_queries + 1], documents, top_k=2)
+    assert len(blocks) < 5000  # of 10,000
+
+
+def test_many_cores_do_not_make_blocks_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    documents, queries = random.normal(size=(5000, 8)), random.normal(size=(20, 8))
+    sizes: list[int] = []
+    multiply = Products.multiply
+
+    def noted(self: Products, places: slice) -> tuple[np.ndarray, np.ndarray]:
+        sizes.append(places.stop - places.start)
+        return multiply(self, places)
+
+    monkeypatch.setattr(Products, "multiply", noted)
+    monkeypatch.setattr(search_module, "num_cores", lambda: 512)
+    found = search(queries, documents, top_k=5)
+    assert max(sizes) == -(-5000 // search_module.MOST_THREADS)
+    assert_best(found, all_scores(queries, documents, "cosine"), 5)

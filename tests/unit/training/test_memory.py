@@ -50,3 +50,23 @@ print(kept, page_faults())
     kept, given_back = map(int, printed.split())
     assert kept < 100
     assert given_back > 1000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps memory on request")
+def test_a_process_that_trained_keeps_its_memory_as_one_that_did_not() -> None:
+    """Options of mallopt end what glibc finds out by itself: with its defaults each of these would be mapped anew."""
+    program = """
+import resource, torch
+from rankwright.training.memory import keep_memory
+
+with keep_memory(torch.device("cpu")):
+    pass
+for megabytes in (1, 24):
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.empty(megabytes << 20, dtype=torch.uint8).fill_(1)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert max(map(int, printed.split())) < 100
