@@ -190,6 +190,11 @@ class ModelSpec:
         return size
 
     @property
+    def output_size(self) -> int:
+        """Numbers that the model gives for each text, or pair."""
+        return self.embedding_size if self.kind == "bi-encoder" else self.num_labels
+
+    @property
     def gives_tokens(self) -> bool:
         """Whether the output is the state of each token, not a vector for each text."""
         is_pooled = self.architecture.family == STATIC or any(isinstance(module, Pooling) for module in self.modules)

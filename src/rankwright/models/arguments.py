@@ -8,8 +8,6 @@ from typing import Any
 
 from rankwright.errors import ConfigError, DataError, ValueRangeError
 
-BACKENDS = {"torch": "torch", "openvino": "openvino"}
-
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}
 
 REFUSED_ARGUMENTS = {
@@ -147,7 +145,7 @@ def engine_of(backend: str | None, engine: str | None) -> str:
     Raises:
         ConfigError: a backend that we do not have.
     """
-    if backend is not None and backend not in BACKENDS:
+    if backend not in (None, "torch", "openvino"):
         raise ConfigError(
             f"backend={backend!r}: rankwright has no such engine. Use engine='auto', 'openvino' or 'torch'."
         )

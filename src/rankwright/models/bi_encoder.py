@@ -227,7 +227,7 @@ class BiEncoder(Model):
         if output_value == "token_embeddings":
             states = [as_tensor(rows) for rows in self._run_tokens(listed, prompt=prompt, limits=limits, task=task)]
             return states[0] if is_single else states
-        rows = self._rows(listed, prompt=prompt, limits=limits, show_progress=show, task=task, workers=workers)
+        rows = self._run(listed, prompt=prompt, limits=limits, show_progress=show, task=task, workers=workers)
         rows = rows if dim is None else rows[:, :dim]
         if output_value is None:  # not normalised, as in ST
             details = self._details(listed, rows, task, prompt=prompt, limits=limits)
@@ -385,20 +385,6 @@ class BiEncoder(Model):
                 f"embeddings of {rows_a.shape[1]} and {rows_b.shape[1]} numbers cannot be compared. Cut both alike."
             )
         return rows_a, rows_b
-
-    def _rows(
-        self,
-        texts: list[str],
-        *,
-        prompt: str,
-        limits: BatchLimits,
-        show_progress: bool,
-        task: str | None,
-        workers: Workers,
-    ) -> np.ndarray:
-        if not texts:
-            return np.empty((0, self.checkpoint.spec.embedding_size), dtype=np.float32)
-        return self._run(texts, prompt=prompt, limits=limits, show_progress=show_progress, task=task, workers=workers)
 
     def _details(
         self, texts: list[str], rows: np.ndarray, task: str | None, *, prompt: str, limits: BatchLimits

@@ -16,12 +16,11 @@ from rankwright.json_values import FLAG, LENGTH, OBJECT, SIZE, TEXT, TEXTS, read
 from rankwright.models.activations import IDENTITY, SIGMOID
 from rankwright.models.checkpoint_files import MODEL_TYPES, CheckpointFiles, noted_type
 from rankwright.models.checkpoint_modules import check_sizes, read_routes, trusted_activation
+from rankwright.models.similarity import SIMILARITIES
 from rankwright.models.weights import Weights, static_table
 from rankwright.text.tokenizer_facts import TokenizerFacts
 from rankwright.text.tokenizer_files import load_as_it_is, read_tokenizer_facts
 from rankwright.text.tokenizer_transformers import facts_of, open_with_transformers
-
-_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 
 
 def read_spec(
@@ -67,7 +66,7 @@ def read_spec(
         has_router=len(checkpoint.routes) > 1,
         prompts=_prompts(checkpoint),
         default_prompt_name=checkpoint.setting("default_prompt_name", TEXT),
-        similarity=similarity if kind == "bi-encoder" and similarity in _SIMILARITIES else None,
+        similarity=similarity if kind == "bi-encoder" and similarity in list(SIMILARITIES) else None,
         truncate_dim=checkpoint.setting("truncate_dim", SIZE) if kind == "bi-encoder" else None,
         lower_case=value_of(checkpoint.transformer, "do_lower_case", FLAG, checkpoint.transformer_place, False),
         uses_type_ids=facts.uses_type_ids and architecture.type_vocab_size > 1,

@@ -183,7 +183,7 @@ class CrossEncoder(Model):
         listed, is_single = pairs_of(pairs)
         chosen = one_of({"activation": activation, "activation_fn": activation_fn}, self.activation)
         show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
-        logits_BN = self._logits(
+        logits_BN = self._run(
             listed,
             prompt=self._prompt(prompt_name, prompt),
             limits=BatchLimits(batch_tokens, batch_size),
@@ -296,13 +296,6 @@ class CrossEncoder(Model):
         self.activation = value
 
     default_activation_function = activation_fn
-
-    def _logits(
-        self, pairs: list[Any], *, prompt: str, limits: BatchLimits, show_progress: bool, workers: Workers
-    ) -> np.ndarray:
-        if not pairs:
-            return np.empty((0, self.num_labels), dtype=np.float32)
-        return self._run(pairs, prompt=prompt, limits=limits, show_progress=show_progress, workers=workers)
 
 
 def pairs_of(given: Any) -> tuple[list[Pair], bool]:

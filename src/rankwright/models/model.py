@@ -215,7 +215,7 @@ class Model(ABC):
         Returns:
             The tokens, cut to `max_length`; of a pair, the longer text is cut first.
         """
-        return self._tokenizer.batch(texts, prompt=prompt, pools_prompt=self._pools_prompt)[0]
+        return self._tokenizer.batch(texts, prompt=prompt, pools_prompt=_pools_prompt(self.checkpoint.spec))[0]
 
     def trainable(self) -> "TorchEncoder":
         """The model as an `nn.Module` in float32, with its own copy of the weights.
@@ -358,10 +358,6 @@ class Model(ABC):
         now = self.checkpoint
         return now.spec is not spec or now.parameters is not parameters or now.levels is not levels
 
-    @property
-    def _pools_prompt(self) -> bool:
-        return _pools_prompt(self.checkpoint.spec)
-
     def _route(self, task: str | None) -> tuple[Checkpoint, Tokenizer]:
         """What texts of a task run through; without a router the model's own, whatever the task."""
         routes = self.checkpoint.routes
@@ -390,6 +386,8 @@ class Model(ABC):
     ) -> np.ndarray:
         """The engine's rows for all texts; says in the log what was cut."""
         route, tokenizer = self._route(task)
+        if not texts:
+            return np.empty((0, route.spec.output_size), dtype=np.float32)
         pools_prompt = _pools_prompt(route.spec)
         with self._pool_for(workers) as pool, progress_bar(len(texts), show_progress) as progress:
             if pool is None:
