@@ -17,7 +17,9 @@ from rankwright.data import PairTable
 from rankwright.errors import ConfigError
 from rankwright.evaluation import Comparison, Evaluation, compare, read_evaluations, write_evaluations
 from rankwright.files import write_json
+from rankwright.hub import resolve
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.models.checkpoint_read import kind_of
 from rankwright.workflow.energy import EnergyMeter
 from rankwright.workflow.examples import usage_example
 from rankwright.workflow.facts import (
@@ -96,7 +98,8 @@ def train(
         evaluate: evaluation data, as `data` or a BEIR folder; None: a tenth of the queries is held out.
         out: the run folder; a run that stopped goes on there.
         config: everything else: a `RunConfig`, or dotted keys such as {"training.learning_rate": 2e-5}.
-        kind: "bi-encoder" or "cross-encoder"; None: bi-encoder, or as `config` says.
+        kind: "bi-encoder" or "cross-encoder"; None: as `config` says, else what the model's files say (`kind_of`), which
+            makes a plain encoder a bi-encoder.
 
     Returns:
         The run.
@@ -107,18 +110,24 @@ def train(
     """
     if isinstance(model, (BiEncoder, CrossEncoder)):
         kind, model = kind or model.kind, model.folder
-    flags: dict[str, object] = {"kind": kind or "bi-encoder"}
-    if isinstance(config, RunConfig):
-        flags = {"kind": kind or config.kind, **dotted(config.model_dump(exclude_none=True))}
-    elif config is not None:
-        flags |= dict(config)
+    flags: dict[str, object] = {} if kind is None else {"kind": kind}
+    flags |= dotted(config.model_dump(exclude_none=True)) if isinstance(config, RunConfig) else dict(config or {})
     flags |= {"model.base": str(model), "out": str(out)}
+    if "kind" not in flags:
+        flags["kind"] = _kind_in_files(flags)
     flags |= {key: str(v) for key, v in (("data.train", data), ("data.eval", evaluate)) if isinstance(v, (str, Path))}
     if isinstance(loss, str):
         flags["loss.name"] = loss
     resolved = read_config(None, flags=flags)
     given = Inputs(train=None if isinstance(data, (str, Path)) else data, evaluation=evaluate)
     return run_config(resolved, given=given, loss=None if isinstance(loss, str) else loss)
+
+
+def _kind_in_files(flags: Mapping[str, object]) -> str:
+    """The kind of the model that the run starts from."""
+    revision = flags.get("model.revision")
+    folder = resolve(str(flags["model.base"]), kind="bi-encoder", revision=None if revision is None else str(revision))
+    return kind_of(folder)
 
 
 def run_config(

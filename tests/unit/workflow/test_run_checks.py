@@ -12,6 +12,7 @@ from rankwright.config import RunConfig, read_config
 from rankwright.data import read_pairs
 from rankwright.errors import ConfigError
 from rankwright.models import CrossEncoder
+from rankwright.workflow import runs
 from rankwright.workflow.evaluations import evaluate
 from rankwright.workflow.measuring import Settings, evaluation_data_of, measure_scores
 from rankwright.workflow.references import reference_evaluations
@@ -35,6 +36,30 @@ def config(tiny: TinyModels, tmp_path: Path) -> RunConfig:
         "out": str(tmp_path / "run"),
     }
     return read_config(None, flags=flags)
+
+
+@pytest.mark.parametrize(
+    ("maker", "config", "expected"),
+    [
+        ("cross_encoder", None, "cross-encoder"),
+        ("cross_encoder", {"training.seed": 1}, "cross-encoder"),
+        ("cross_encoder", {"kind": "bi-encoder"}, "bi-encoder"),
+        ("bi_encoder", None, "bi-encoder"),
+    ],
+)
+def test_the_kind_is_that_of_the_files_where_nobody_says_it(
+    tiny: TinyModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    maker: str,
+    config: dict[str, object] | None,
+    expected: str,
+) -> None:
+    """A reranker that is trained on must not become a bi-encoder in silence."""
+    resolved: list[RunConfig] = []
+    monkeypatch.setattr(runs, "run_config", lambda config, **others: resolved.append(config))
+    runs.train(getattr(tiny, maker)("bert"), ROWS, out=tmp_path / "run", config=config)
+    assert resolved[0].kind == expected
 
 
 def test_sizes_above_the_embedding_are_refused_before_the_folder_is_made(config: RunConfig) -> None:
