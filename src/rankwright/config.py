@@ -210,7 +210,7 @@ class EvaluationConfig(BaseModel):
     primary: str | None = Field(
         default=None, description="Measure of the verdict and the best checkpoint; none: the task's."
     )
-    top_k: int = Field(default=100, gt=0, description="Documents kept of each ranking.")
+    top_k: int = Field(default=100, gt=0, description="Documents of each query that are reranked.")
     dims: Sizes = Field(default=(), description="Embedding sizes to measure at; empty: the loss's, or the full one.")
 
 

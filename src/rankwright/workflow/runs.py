@@ -98,8 +98,8 @@ def train(
         evaluate: evaluation data, as `data` or a BEIR folder; None: a tenth of the queries is held out.
         out: the run folder; a run that stopped goes on there.
         config: everything else: a `RunConfig`, or dotted keys such as {"training.learning_rate": 2e-5}.
-        kind: "bi-encoder" or "cross-encoder"; None: as `config` says, else what the model's files say (`kind_of`), which
-            makes a plain encoder a bi-encoder.
+        kind: "bi-encoder" or "cross-encoder"; None: as `config` says, else as the model's files say; a plain encoder
+            becomes a bi-encoder.
 
     Returns:
         The run.
