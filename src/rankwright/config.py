@@ -49,7 +49,11 @@ class ModelConfig(BaseModel):
     pooling: str | None = Field(
         default=None, description="Pooling mode of a bi-encoder made from a plain encoder; none: mean."
     )
-    activation: str | None = Field(default=None, description="Dotted path of the function from logits to scores.")
+    activation: str | None = Field(
+        default=None,
+        description="Dotted path of the function from logits to scores; none: Identity with mean_squared_error, else as the "
+        "base says.",
+    )
     prompts: dict[str, str] = Field(default_factory=dict, description="Texts put before the texts of a column.")
     trust_remote_code: Literal[False] = Field(
         default=False, description="No code that comes with a base is ever run; remove the key."

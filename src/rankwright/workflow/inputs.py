@@ -14,6 +14,7 @@ from rankwright.data.pairs import text_sha256
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.models.activations import IDENTITY
 from rankwright.models.checkpoint_read import read_weights
 from rankwright.models.loading import UntrainedWarning, read_parameters
 from rankwright.records import LabelledPair, PositivePair
@@ -69,7 +70,9 @@ def _opened(config: RunConfig, where: dict[str, Any]) -> BiEncoder | CrossEncode
     if config.kind == "cross-encoder":
         if wanted.pooling is not None or wanted.truncate_dim is not None:
             raise ConfigError("pooling and truncate_dim in [model] have no effect on a cross-encoder. Remove them.")
-        reranker = CrossEncoder(wanted.base, num_labels=wanted.num_labels, activation=wanted.activation, **where)
+        # the loss compares logits with labels, so that the logits themselves are the predictions
+        own = IDENTITY if config.loss.name == "mean_squared_error" else None
+        reranker = CrossEncoder(wanted.base, num_labels=wanted.num_labels, activation=wanted.activation or own, **where)
         return _with_new_head(reranker, config.training.seed) if reranker.spec.head_is_new else reranker
     if wanted.num_labels is not None or wanted.activation is not None:
         raise ConfigError("num_labels and activation in [model] have no effect on a bi-encoder. Remove them.")

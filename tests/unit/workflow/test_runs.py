@@ -14,6 +14,7 @@ from rankwright.config import read_config
 from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import read_evaluations
+from rankwright.models.activations import IDENTITY
 from rankwright.workflow.runs import RunResult, Watch, plan_run, run_config
 from tests.unit.workflow.small_data import (
     QUERIES,
@@ -396,6 +397,8 @@ def test_graded_pairs_are_measured_by_rank_correlation(tiny: Any, tmp_path: Path
     result = quick(tiny.bi_encoder("bert"), data, tmp_path / "run", kind=kind, evaluate=graded, config=config)
     assert result.trained[0].task == "similarity"
     assert result.summary["primary_measure"] == "spearman"
+    if kind == "cross-encoder":
+        assert CrossEncoder(result.folder / "model").activation == IDENTITY
 
 
 def test_layers_may_be_computed_again(
