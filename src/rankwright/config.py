@@ -51,10 +51,13 @@ class ModelConfig(BaseModel):
     )
     activation: str | None = Field(
         default=None,
-        description="Dotted path of the function from logits to scores; none: Identity with mean_squared_error, else as the "
-        "base says.",
+        description="Dotted path of the function from logits to scores; none: Identity with mean_squared_error, else "
+        "as the base says.",
     )
-    prompts: dict[str, str] = Field(default_factory=dict, description="Texts put before the texts of a column.")
+    prompts: dict[str, str] = Field(
+        default_factory=dict,
+        description="Prompts by name, such as query and document, put before a bi-encoder's texts.",
+    )
     trust_remote_code: Literal[False] = Field(
         default=False, description="No code that comes with a base is ever run; remove the key."
     )
