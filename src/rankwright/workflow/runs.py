@@ -33,7 +33,7 @@ from rankwright.workflow.folder import check_folder, dotted, has_begun, run_fold
 from rankwright.workflow.inputs import Inputs, base_model, read_inputs
 from rankwright.workflow.measuring import Settings, measure_model, primary_first
 from rankwright.workflow.references import best_reference, reference_evaluations
-from rankwright.workflow.settings import check_dims, check_loss, check_run, primary_name
+from rankwright.workflow.settings import check_dims, check_loss, check_machine, check_run, primary_name
 
 if TYPE_CHECKING:
     import torch
@@ -230,6 +230,7 @@ def plan_run(config: RunConfig) -> dict[str, Any]:
 
 def _start(config: RunConfig, given: Inputs, *, has_own_loss: bool) -> Start:
     """Everything that a run needs, read and checked."""
+    check_machine(config)
     model = base_model(config)
     inputs = read_inputs(config, given)
     start = Start(config, model, inputs, _settings(config, model))

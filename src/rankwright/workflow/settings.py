@@ -4,11 +4,13 @@ In: `Settings`. Out: nothing, or a `ConfigError` that names what has no effect.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from rankwright.card import check_template
 from rankwright.config import RunConfig
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import RETRIEVAL_MEASURES, parse_measure
 from rankwright.evaluation.pairs import pair_measures
 from rankwright.evaluation.report import Task
@@ -88,6 +90,27 @@ def check_run(config: RunConfig, model: BiEncoder | CrossEncoder, inputs: Inputs
                 f"metric_for_best_model = {training.metric_for_best_model!r}: the evaluation gives {', '.join(known)}. "
                 "Name one of these."
             )
+
+
+def check_machine(config: RunConfig) -> None:
+    """Refuses what the machine has not: a device, a type that it multiplies, the template of the card.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        ConfigError: names the key, and what there is.
+    """
+    from rankwright.training.devices import training_device, training_dtype
+
+    training = config.training
+    training_dtype(training.dtype, training_device(training.device))
+    if config.card.template is None:
+        return
+    try:
+        check_template(Path(config.card.template))
+    except DataError as err:
+        raise ConfigError(f"template in [card]: {err}") from err
 
 
 def check_loss(config: RunConfig, model: BiEncoder | CrossEncoder, inputs: Inputs) -> None:
