@@ -20,7 +20,7 @@ from rankwright.workflow.measuring import EvaluationData, Settings, ranking_meas
 
 
 def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> None:
-    """Refuses measures that no task of these data has, and sizes that the embeddings do not have.
+    """Refuses data that tell nothing, measures that none of their tasks has, and sizes that no embedding has.
 
     Args:
         model: to be measured.
@@ -29,7 +29,14 @@ def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settin
 
     Raises:
         ConfigError: names what has no effect, and what there is.
+        DataError: all labels are the same.
     """
+    labels = {row.label for row in data.labelled}
+    if len(labels) == 1:
+        raise DataError(
+            f"{data.source}: all {len(data.labelled):,} labels of {data.name} are {min(labels):g}, so that no measure "
+            "can tell good scores from bad ones. Add pairs with other labels, or measure on other data (--eval FILE)."
+        )
     known = measure_names(model, data, settings)
     if not known:
         raise ConfigError(f"{data.name} has nothing to measure a model of several labels by. Give labelled pairs.")
