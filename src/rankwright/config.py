@@ -74,7 +74,7 @@ class DataConfig(BaseModel):
         description="File of pairs, BEIR folder or Hub id to measure on; none: a tenth of the rows is held out.",
     )
     columns: dict[str, str] = Field(default_factory=dict, description="Our role to the file's column name.")
-    train_split: str = Field(default="train", description="Split of a Hub dataset to train on.")
+    train_split: str = Field(default="train", description="Split of a Hub data set or BEIR folder to train on.")
     eval_split: str | None = Field(
         default=None, description="Split to measure on; none: the first of validation, dev, test."
     )

@@ -44,11 +44,14 @@ def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settin
         if _ranks(model, data) and name not in _pair_measures(model, data):
             parse_measure(name)
         elif name not in known:
-            raise ConfigError(f"measure {name!r} is not among those of {data.name}: {', '.join(known)}.")
+            raise ConfigError(
+                f"measure {name!r} is not among those of {data.name}: {', '.join(known)}."
+                + _why_no_ranking(model, data, name)
+            )
     if settings.primary is not None and settings.primary not in known:
         raise ConfigError(
             f"primary measure {settings.primary!r} is not among those of this data: {', '.join(known)}. "
-            "Name one of these, or add it to the measures."
+            "Name one of these, or add it to the measures." + _why_no_ranking(model, data, settings.primary)
         )
     if isinstance(model, BiEncoder):
         check_dims("dims", settings.dims, model.get_embedding_dimension(), model.folder.name)
@@ -172,13 +175,27 @@ def _pair_measures(model: BiEncoder | CrossEncoder, data: EvaluationData) -> lis
     return list(pair_measures(columns, np.ones((1, 2)), task))
 
 
+def _why_no_ranking(model: BiEncoder | CrossEncoder, data: EvaluationData, measure: str) -> str:
+    """What to add where a measure of rankings is asked of pairs with grades."""
+    is_of_rankings = "@" in measure or measure == "map"
+    if data.is_binary or not is_of_rankings or (isinstance(model, CrossEncoder) and model.num_labels > 1):
+        return ""
+    grade = next(row.label for row in data.labelled if row.label not in (0.0, 1.0))
+    return (
+        f" Its pairs have labels other than 0 and 1 (such as {grade:g}), which do not say what is relevant; for graded "
+        "relevance give a BEIR folder."
+    )
+
+
 def _check_labels(config: RunConfig, model: CrossEncoder, inputs: Inputs) -> None:
     labels = {row.label for row in (*inputs.table.labelled_rows(), *inputs.evaluation.labelled)}
     if config.loss.name != "cross_entropy":
         if model.num_labels > 1:
+            remedy = "num_labels = 1 in [model], or " if model.spec.head_is_new else ""  # a trained head stays as it is
             raise ConfigError(
                 f"the loss {config.loss.name} is for one label, but {config.model.base} has {model.num_labels}. "
-                'Set num_labels = 1 in [model], or name = "cross_entropy" in [loss].'
+                f'Set {remedy}name = "cross_entropy" in [loss], with labels 0 to {model.num_labels - 1}; or start from '
+                "a base without a head."
             )
         return
     needed = max(2, int(max(labels)) + 1)
