@@ -86,6 +86,11 @@ def test_settings_without_effect_are_refused(
         evaluate(open_tiny(tiny, kind), MAKERS[data](tmp_path / "data.jsonl"), settings=settings)
 
 
+def test_one_measure_may_be_a_name(tiny: Any, tmp_path: Path) -> None:
+    found = evaluate(open_tiny(tiny, "cross-encoder"), judged_pairs(tmp_path / "pairs.jsonl"), measures="ndcg@3")
+    assert list(found.evaluations[0].measures) == ["ndcg@3"]
+
+
 @pytest.mark.parametrize(
     ("head_is_new", "words"),
     [
