@@ -350,7 +350,7 @@ def write_config(path: Path | str, config: RunConfig) -> None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as err:
         raise ConfigError(f"{path}: no such file. Give a TOML file, or the main dials as flags.") from err
     except (OSError, UnicodeDecodeError) as err:
