@@ -49,8 +49,15 @@ class ModelConfig(BaseModel):
     pooling: str | None = Field(
         default=None, description="Pooling mode of a bi-encoder made from a plain encoder; none: mean."
     )
-    activation: str | None = Field(default=None, description="Dotted path of the function from logits to scores.")
-    prompts: dict[str, str] = Field(default_factory=dict, description="Texts put before the texts of a column.")
+    activation: str | None = Field(
+        default=None,
+        description="Dotted path of the function from logits to scores; none: Identity with mean_squared_error, else "
+        "as the base says.",
+    )
+    prompts: dict[str, str] = Field(
+        default_factory=dict,
+        description="Prompts by name, such as query and document, put before a bi-encoder's texts.",
+    )
     trust_remote_code: Literal[False] = Field(
         default=False, description="No code that comes with a base is ever run; remove the key."
     )
@@ -67,7 +74,7 @@ class DataConfig(BaseModel):
         description="File of pairs, BEIR folder or Hub id to measure on; none: a tenth of the rows is held out.",
     )
     columns: dict[str, str] = Field(default_factory=dict, description="Our role to the file's column name.")
-    train_split: str = Field(default="train", description="Split of a Hub dataset to train on.")
+    train_split: str = Field(default="train", description="Split of a Hub data set or BEIR folder to train on.")
     eval_split: str | None = Field(
         default=None, description="Split to measure on; none: the first of validation, dev, test."
     )
@@ -210,7 +217,7 @@ class EvaluationConfig(BaseModel):
     primary: str | None = Field(
         default=None, description="Measure of the verdict and the best checkpoint; none: the task's."
     )
-    top_k: int = Field(default=100, gt=0, description="Documents kept of each ranking.")
+    top_k: int = Field(default=100, gt=0, description="Documents of each query that are reranked.")
     dims: Sizes = Field(default=(), description="Embedding sizes to measure at; empty: the loss's, or the full one.")
 
 
@@ -343,7 +350,7 @@ def write_config(path: Path | str, config: RunConfig) -> None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as err:
         raise ConfigError(f"{path}: no such file. Give a TOML file, or the main dials as flags.") from err
     except (OSError, UnicodeDecodeError) as err:

@@ -43,6 +43,12 @@ def test_file_is_read_over_the_defaults(train_toml: str) -> None:
     assert config.training == TrainingConfig(learning_rate=2e-5, seed=7)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_file(train_toml: str) -> None:
+    expected = read_config(train_toml)
+    Path(train_toml).write_text("\ufeff" + TOML, encoding="utf-8")
+    assert read_config(train_toml) == expected
+
+
 def test_set_beats_flag_beats_file_beats_default(train_toml: str) -> None:
     flags = {"training.seed": 8, "training.learning_rate": 1e-3, "model.base": "my/base"}
     config = read_config(train_toml, ["training.seed=9", 'card.language=["pl", "ru"]'], flags=flags)

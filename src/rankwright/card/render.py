@@ -22,6 +22,7 @@ from rankwright.evaluation.parity import parity_sentences, unit_of
 from rankwright.files import replacing, sync
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
 TEMPLATE = Path(__file__).parent / "template.md.jinja"
@@ -45,10 +46,9 @@ def render_card(run_folder: Path, *, template: Path | None = None) -> str:
     own = template is None and run.config.card.template is None
     path = TEMPLATE if own else template or Path(str(run.config.card.template))
     variables = st_variables(run) | (_own_variables(run) if own else {})
+    parsed = _parsed(path, trim_blocks=own)
     try:
-        text = _environment(trim_blocks=own).from_string(path.read_text(encoding="utf-8")).render(variables)
-    except OSError as err:
-        raise DataError(f"{path}: the template cannot be read ({err.strerror}). Give a Jinja file in UTF-8.") from err
+        text = parsed.render(variables)
     except Exception as err:  # a template may fail with any error of Python
         raise DataError(
             f"{path}{_line_of(err)}: the template cannot be rendered: {err}. "
@@ -56,6 +56,18 @@ def render_card(run_folder: Path, *, template: Path | None = None) -> str:
         ) from err
     # A lone surrogate in a text is no character, and no UTF-8 file can hold it.
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def check_template(path: Path) -> None:
+    """Read a user's template, so that a run need not be trained to learn that its card cannot be written.
+
+    Args:
+        path: a Jinja file.
+
+    Raises:
+        DataError: it cannot be read, or is no Jinja.
+    """
+    _parsed(path, trim_blocks=False)
 
 
 def write_card(run_folder: Path, *, template: Path | None = None) -> Path:
@@ -80,6 +92,20 @@ def write_card(run_folder: Path, *, template: Path | None = None) -> Path:
         aside.write_text(text, encoding="utf-8", newline="\n")
         sync(aside)
     return path
+
+
+def _parsed(path: Path, *, trim_blocks: bool) -> "Template":
+    """A template, read and compiled."""
+    from jinja2 import TemplateError
+
+    try:
+        return _environment(trim_blocks=trim_blocks).from_string(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise DataError(f"{path}: the template cannot be read ({err.strerror}). Give a Jinja file in UTF-8.") from err
+    except (TemplateError, UnicodeDecodeError) as err:
+        raise DataError(
+            f"{path}{_line_of(err)}: the template cannot be rendered: {err}. Give a Jinja file in UTF-8."
+        ) from err
 
 
 def _environment(*, trim_blocks: bool) -> "SandboxedEnvironment":

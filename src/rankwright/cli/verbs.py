@@ -36,6 +36,11 @@ def train_verb(
     if columns:
         given["data.columns"] = roles(columns)
     resolved = read_config(config, overrides, flags=given)
+    if "training.num_train_epochs" in given and resolved.training.max_steps != -1:
+        raise ConfigError(
+            f"--epochs has no effect: max_steps = {resolved.training.max_steps} counts the steps in place of epochs. "
+            "Leave --epochs out, or add --set training.max_steps=-1."
+        )
     if dry_run:
         print_json(plan_run(resolved))
         return

@@ -45,7 +45,9 @@ class PairTable:
             return cast(list[LabelledPair], self.rows)
         raise DataError(
             f"{self.source}: labelled pairs are needed, but columns {_join(self.columns)} have no label. "
-            f'Add a column "label", name one with columns = {{label = "..."}}, or choose a loss for positive pairs.'
+            "A cross-encoder trains on rows of query, document and label: write a positive as a row with label 1 and "
+            "a negative as one with label 0 (a triplet is two rows), or name the column of the labels with "
+            f'columns = {{label = "..."}}. A bi-encoder trains on these rows as they are.'
         )
 
     def positive_rows(self) -> list[PositivePair]:

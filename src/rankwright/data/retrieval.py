@@ -78,8 +78,9 @@ def _choose_split(folder: Path, split: str | None) -> str:
         return preferred[0]
     given = "no split was given" if split is None else f"no split {split!r}"
     raise DataError(
-        f"{folder}: {given}. Give split (--split, or train_split or eval_split in [data]) = one of qrels/: "
-        f"{', '.join(splits) or 'it has no .tsv file'}."
+        f"{folder}: {given}. Name one of qrels/ ({', '.join(splits) or 'it has no .tsv file'}): to train on it with "
+        "--set data.train_split=NAME, to measure on it with --set data.eval_split=NAME of train or --split NAME of "
+        "evaluate."
     )
 
 

@@ -151,7 +151,11 @@ def read_csv(path: Path) -> Iterator[NumberedRow]:
 
 
 def read_tsv(path: Path) -> Iterator[NumberedRow]:
-    """Gives the rows of a tab-separated file by the names of its first line; quotes mean what they do in CSV."""
+    """Gives the rows of a tab-separated file by the names of its first line; quotes mean what they do in CSV.
+
+    Except that no quoted field holds tabs and newlines both: most such files quote nothing, and there it is rows that a
+    text which begins with a quote has swallowed.
+    """
     return _read_delimited(path, "\t")
 
 
@@ -165,6 +169,8 @@ def _read_delimited(path: Path, delimiter: str) -> Iterator[NumberedRow]:
             begin, number = number, reader.line_num + 1
             if not fields:
                 continue
+            if delimiter == "\t":
+                _check_swallowed(fields, path, begin)
             if not header:
                 header = _check_header(fields, path, begin)
                 continue
@@ -179,6 +185,17 @@ def _read_delimited(path: Path, delimiter: str) -> Iterator[NumberedRow]:
             f"{path}:{number}: the row that begins here cannot be read: {err}. A text that holds {delimiter!r}, "
             f'a newline or a quote goes in double quotes, and a quote in it is written "". Or save the file as JSONL.'
         ) from err
+
+
+def _check_swallowed(fields: list[str], path: Path, number: int) -> None:
+    """Refuses a field that looks like the rest of one row and the beginning of another."""
+    swallowing = next((field for field in fields if "\n" in field and "\t" in field), None)
+    if swallowing is not None:
+        raise DataError(
+            f"{path}:{number}: a field that begins with a quote goes on over tabs and line ends to the next quote: "
+            f"{shorten(swallowing)}. If the quote belongs to the text, put the text in double quotes and write each "
+            'quote in it twice (""); if the text does hold tabs and newlines, save the file as JSONL.'
+        )
 
 
 def _check_header(fields: list[str], path: Path, number: int) -> list[str]:

@@ -23,7 +23,8 @@ def read_texts(source: str | Path, *, column: str | None = None) -> list[str]:
     """Gives the texts of a file, in its order: text i is of line or row i.
 
     Args:
-        source: a .txt file with a text a line, "-" for such lines on standard input, or a file with columns.
+        source: a .txt file with a text a line, "-" for such lines on standard input; blank lines at the
+            end are no texts. Or a file with columns.
         column: the column that holds the texts; default text, else document, passage or answer.
 
     Returns:
@@ -51,7 +52,10 @@ def read_texts(source: str | Path, *, column: str | None = None) -> list[str]:
 
 
 def _texts_of_lines(lines: Iterable[tuple[int, str]], place: str) -> list[str]:
-    rows = ((number, {"line": line.rstrip("\r\n")}) for number, line in lines)
+    numbered = list(lines)
+    while numbered and not numbered[-1][1].strip():  # what editors and shells leave at the end of a file
+        numbered.pop()
+    rows = ((number, {"line": line.rstrip("\r\n")}) for number, line in numbered)
     texts = build_all(rows, lambda row: check_text(row["line"], "the line"), place=place, unit="line")
     if not texts:
         raise DataError(f"{place}: no texts. Give at least one line.")

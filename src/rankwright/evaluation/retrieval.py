@@ -62,7 +62,7 @@ def evaluate_retrieval(
     dims = tuple(dims or (E,))
     if any(not 1 <= dim <= E for dim in dims):
         raise ConfigError(f"dims {list(dims)} must be between 1 and {E}, the length of the embeddings.")
-    depth = _depth(measures)
+    depth = depth_of(measures)
     judgments = _judgments(data)
     ideal = ideal_hits(data.qrels, judgments.query_ids)
     order_C = np.array(sorted(range(len(documents_CE)), key=list(data.documents).__getitem__))
@@ -88,8 +88,18 @@ def evaluate_retrieval(
     return evaluations
 
 
-def _depth(measures: Sequence[str]) -> int:
-    """How many documents of each query the measures look at."""
+def depth_of(measures: Sequence[str]) -> int:
+    """How many documents of each query the measures look at.
+
+    Args:
+        measures: names as `parse_measure` takes them, each with a cut-off.
+
+    Returns:
+        The largest cut-off.
+
+    Raises:
+        ConfigError: no measures, or one without cut-off.
+    """
     cut_offs = [parse_measure(measure).k for measure in measures]
     if not cut_offs:
         raise ConfigError("measures is empty: name at least one, such as 'ndcg@10'.")

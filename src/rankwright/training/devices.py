@@ -6,7 +6,7 @@ In: the wishes of the config. Out: an `Accelerator`, the name of a type, an auto
 import torch
 from accelerate import Accelerator
 
-from rankwright.encoder.engine_torch import choose_dtype
+from rankwright.encoder.engine_torch import choose_dtype, find_device
 from rankwright.errors import ConfigError
 
 
@@ -22,11 +22,7 @@ def make_accelerator(device: str = "auto") -> Accelerator:
     Raises:
         ConfigError: a device that is not there, or not the one on which this process trained before.
     """
-    wanted = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device = {device!r}: there are {torch.cuda.device_count()} CUDA devices. Use device = 'cpu'."
-        )
+    wanted = training_device(device)
     if wanted.type == "cuda" and wanted.index is not None:
         torch.cuda.set_device(wanted)
     try:
@@ -36,6 +32,18 @@ def make_accelerator(device: str = "auto") -> Accelerator:
     if accelerator.device.type != wanted.type:
         raise ConfigError(f"device = {device!r}: accelerate gives {accelerator.device}. Use a new process.")
     return accelerator
+
+
+def training_device(device: str) -> torch.device:
+    """The device that a config means, if this machine has it.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        The device; "auto" is the first GPU, where there is one.
+    """
+    return find_device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
 
 
 def training_dtype(dtype: str, device: torch.device) -> str:

@@ -44,7 +44,7 @@ def evaluate(
     models: str | Path | Model | Sequence[str | Path | Model],
     data: Any,
     *,
-    measures: Sequence[str] | None = None,
+    measures: str | Sequence[str] | None = None,
     settings: Settings | None = None,
     references: bool = True,
 ) -> Evaluations:
@@ -53,7 +53,7 @@ def evaluate(
     Args:
         models: one or several, opened or by name.
         data: a BEIR folder, a file or Hub name of pairs, records, or `EvaluationData`.
-        measures: such as ["ndcg@10"]; None: the task's.
+        measures: such as ["ndcg@10"], or one name; None: the task's.
         settings: measures, sizes, depth and the primary measure in one; not together with `measures`.
         references: whether BM25 and other references that need no model are measured too.
 
@@ -67,7 +67,7 @@ def evaluate(
     """
     if measures is not None and settings is not None:
         raise ConfigError("pass either measures= or settings=, which has measures of its own.")
-    settings = settings or Settings(measures=tuple(measures or ()))
+    settings = settings or Settings(measures=(measures,) if isinstance(measures, str) else tuple(measures or ()))
     given = [models] if isinstance(models, (str, Path, BiEncoder, CrossEncoder)) else list(models)
     if not given:
         raise ConfigError("models is empty: give at least one model, opened or by name.")

@@ -44,8 +44,9 @@ def run_folder(config: RunConfig) -> Iterator[Path]:
                     f"{out}: another process runs in this folder. Wait for its end, or give another --out."
                 ) from err
         check_folder(config)
-        if not has_begun(out):
-            write_config(out / "config.toml", config)
+        path = out / "config.toml"
+        if not (has_begun(out) and path.is_file() and read_config(path) == config):
+            write_config(path, config)
         yield out
 
 
@@ -111,5 +112,6 @@ def dotted(values: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _changed_keys(before: RunConfig, after: RunConfig) -> list[str]:
+    """The keys that make it another run; what only the card says does not."""
     old, new = dotted(before.model_dump()), dotted(after.model_dump())
-    return [key for key in new if old.get(key) != new[key]]
+    return [key for key in new if old.get(key) != new[key] and not key.startswith("card.")]

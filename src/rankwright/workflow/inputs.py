@@ -4,7 +4,7 @@ In: `RunConfig`. Out: the base model, the training rows, the evaluation data.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from rankwright.data.pairs import text_sha256
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.models.activations import IDENTITY
 from rankwright.models.checkpoint_read import read_weights
 from rankwright.models.loading import UntrainedWarning, read_parameters
 from rankwright.records import LabelledPair, PositivePair
@@ -69,7 +70,10 @@ def _opened(config: RunConfig, where: dict[str, Any]) -> BiEncoder | CrossEncode
     if config.kind == "cross-encoder":
         if wanted.pooling is not None or wanted.truncate_dim is not None:
             raise ConfigError("pooling and truncate_dim in [model] have no effect on a cross-encoder. Remove them.")
-        reranker = CrossEncoder(wanted.base, num_labels=wanted.num_labels, activation=wanted.activation, **where)
+        # the loss compares logits with labels, so that the logits themselves are the predictions
+        own = IDENTITY if config.loss.name == "mean_squared_error" else None
+        reranker = CrossEncoder(wanted.base, num_labels=wanted.num_labels, activation=wanted.activation or own, **where)
+        _check_prompts(reranker, wanted.prompts)
         return _with_new_head(reranker, config.training.seed) if reranker.spec.head_is_new else reranker
     if wanted.num_labels is not None or wanted.activation is not None:
         raise ConfigError("num_labels and activation in [model] have no effect on a bi-encoder. Remove them.")
@@ -210,6 +214,17 @@ def _label_range(config: RunConfig) -> tuple[float, float] | None:
     if config.loss.name == "cross_entropy" and config.model.num_labels is not None:
         return (0.0, config.model.num_labels - 1.0)
     return None
+
+
+def _check_prompts(model: CrossEncoder, prompts: Mapping[str, str]) -> None:
+    """Refuses prompts that no pair is trained with: only the base's default one is put before queries."""
+    unused = [name for name in prompts if name != model.default_prompt_name]
+    if unused:
+        raise ConfigError(
+            f"prompts in [model] names {unused[0]!r}, which has no effect on a cross-encoder: it reads query and "
+            "document as they are, but for a default prompt that the base brings. Remove it, or write it into the "
+            "queries of the data."
+        )
 
 
 def _with_new_head(model: CrossEncoder, seed: int) -> CrossEncoder:

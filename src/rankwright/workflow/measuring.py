@@ -27,6 +27,7 @@ from rankwright.evaluation import (
     evaluate_similarity,
     longer_text_scores,
 )
+from rankwright.evaluation.retrieval import depth_of
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.similarity import PAIRWISE
 from rankwright.records import LabelledPair, PositivePair, RetrievalSet
@@ -64,7 +65,7 @@ class EvaluationData:
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure; empty means the task's own choice."""
+    """What to measure; empty means the task's own choice. `top_k` documents of each query are reranked."""
 
     measures: tuple[str, ...] = ()
     primary: str | None = None
@@ -208,9 +209,8 @@ def measure_references(data: EvaluationData, settings: Settings, *, searches: bo
     if retrieval is not None and data.has_corpus:
         if searches:
             measures = settings.measures or RETRIEVAL_MEASURES
-            return [
-                evaluate_run(bm25_run(retrieval, top_k=settings.top_k), retrieval, measures=measures, system="BM25")
-            ]
+            run = bm25_run(retrieval, top_k=depth_of(measures))  # as deep as a model's own search
+            return [evaluate_run(run, retrieval, measures=measures, system="BM25")]
         first = with_first_stage(retrieval, settings.top_k)
         system = "first stage" if retrieval.first_stage is not None else "first stage (BM25)"
         evaluation = evaluate_first_stage(first, measures=ranking_measures(settings), top_k=settings.top_k)

@@ -17,7 +17,9 @@ from rankwright.data import PairTable
 from rankwright.errors import ConfigError
 from rankwright.evaluation import Comparison, Evaluation, compare, read_evaluations, write_evaluations
 from rankwright.files import write_json
+from rankwright.hub import resolve
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.models.checkpoint_read import kind_of
 from rankwright.workflow.energy import EnergyMeter
 from rankwright.workflow.examples import usage_example
 from rankwright.workflow.facts import (
@@ -31,7 +33,7 @@ from rankwright.workflow.folder import check_folder, dotted, has_begun, run_fold
 from rankwright.workflow.inputs import Inputs, base_model, read_inputs
 from rankwright.workflow.measuring import Settings, measure_model, primary_first
 from rankwright.workflow.references import best_reference, reference_evaluations
-from rankwright.workflow.settings import check_dims, check_loss, check_run, primary_name
+from rankwright.workflow.settings import check_dims, check_loss, check_machine, check_run, primary_name
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +98,8 @@ def train(
         evaluate: evaluation data, as `data` or a BEIR folder; None: a tenth of the queries is held out.
         out: the run folder; a run that stopped goes on there.
         config: everything else: a `RunConfig`, or dotted keys such as {"training.learning_rate": 2e-5}.
-        kind: "bi-encoder" or "cross-encoder"; None: bi-encoder, or as `config` says.
+        kind: "bi-encoder" or "cross-encoder"; None: as `config` says, else as the model's files say; a plain encoder
+            becomes a bi-encoder.
 
     Returns:
         The run.
@@ -107,18 +110,24 @@ def train(
     """
     if isinstance(model, (BiEncoder, CrossEncoder)):
         kind, model = kind or model.kind, model.folder
-    flags: dict[str, object] = {"kind": kind or "bi-encoder"}
-    if isinstance(config, RunConfig):
-        flags = {"kind": kind or config.kind, **dotted(config.model_dump(exclude_none=True))}
-    elif config is not None:
-        flags |= dict(config)
+    flags: dict[str, object] = {} if kind is None else {"kind": kind}
+    flags |= dotted(config.model_dump(exclude_none=True)) if isinstance(config, RunConfig) else dict(config or {})
     flags |= {"model.base": str(model), "out": str(out)}
+    if "kind" not in flags:
+        flags["kind"] = _kind_in_files(flags)
     flags |= {key: str(v) for key, v in (("data.train", data), ("data.eval", evaluate)) if isinstance(v, (str, Path))}
     if isinstance(loss, str):
         flags["loss.name"] = loss
     resolved = read_config(None, flags=flags)
     given = Inputs(train=None if isinstance(data, (str, Path)) else data, evaluation=evaluate)
     return run_config(resolved, given=given, loss=None if isinstance(loss, str) else loss)
+
+
+def _kind_in_files(flags: Mapping[str, object]) -> str:
+    """The kind of the model that the run starts from."""
+    revision = flags.get("model.revision")
+    folder = resolve(str(flags["model.base"]), kind="bi-encoder", revision=None if revision is None else str(revision))
+    return kind_of(folder)
 
 
 def run_config(
@@ -221,6 +230,7 @@ def plan_run(config: RunConfig) -> dict[str, Any]:
 
 def _start(config: RunConfig, given: Inputs, *, has_own_loss: bool) -> Start:
     """Everything that a run needs, read and checked."""
+    check_machine(config)
     model = base_model(config)
     inputs = read_inputs(config, given)
     start = Start(config, model, inputs, _settings(config, model))

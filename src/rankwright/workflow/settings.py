@@ -4,11 +4,13 @@ In: `Settings`. Out: nothing, or a `ConfigError` that names what has no effect.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from rankwright.card import check_template
 from rankwright.config import RunConfig
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import RETRIEVAL_MEASURES, parse_measure
 from rankwright.evaluation.pairs import pair_measures
 from rankwright.evaluation.report import Task
@@ -18,7 +20,7 @@ from rankwright.workflow.measuring import EvaluationData, Settings, ranking_meas
 
 
 def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> None:
-    """Refuses measures that no task of these data has, and sizes that the embeddings do not have.
+    """Refuses data that tell nothing, measures that none of their tasks has, and sizes that no embedding has.
 
     Args:
         model: to be measured.
@@ -27,7 +29,14 @@ def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settin
 
     Raises:
         ConfigError: names what has no effect, and what there is.
+        DataError: all labels are the same.
     """
+    labels = {row.label for row in data.labelled}
+    if len(labels) == 1:
+        raise DataError(
+            f"{data.source}: all {len(data.labelled):,} labels of {data.name} are {min(labels):g}, so that no measure "
+            "can tell good scores from bad ones. Add pairs with other labels, or measure on other data (--eval FILE)."
+        )
     known = measure_names(model, data, settings)
     if not known:
         raise ConfigError(f"{data.name} has nothing to measure a model of several labels by. Give labelled pairs.")
@@ -35,11 +44,14 @@ def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settin
         if _ranks(model, data) and name not in _pair_measures(model, data):
             parse_measure(name)
         elif name not in known:
-            raise ConfigError(f"measure {name!r} is not among those of {data.name}: {', '.join(known)}.")
+            raise ConfigError(
+                f"measure {name!r} is not among those of {data.name}: {', '.join(known)}."
+                + _why_no_ranking(model, data, name)
+            )
     if settings.primary is not None and settings.primary not in known:
         raise ConfigError(
             f"primary measure {settings.primary!r} is not among those of this data: {', '.join(known)}. "
-            "Name one of these, or add it to the measures."
+            "Name one of these, or add it to the measures." + _why_no_ranking(model, data, settings.primary)
         )
     if isinstance(model, BiEncoder):
         check_dims("dims", settings.dims, model.get_embedding_dimension(), model.folder.name)
@@ -88,6 +100,27 @@ def check_run(config: RunConfig, model: BiEncoder | CrossEncoder, inputs: Inputs
                 f"metric_for_best_model = {training.metric_for_best_model!r}: the evaluation gives {', '.join(known)}. "
                 "Name one of these."
             )
+
+
+def check_machine(config: RunConfig) -> None:
+    """Refuses what the machine has not: a device, a type that it multiplies, the template of the card.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        ConfigError: names the key, and what there is.
+    """
+    from rankwright.training.devices import training_device, training_dtype
+
+    training = config.training
+    training_dtype(training.dtype, training_device(training.device))
+    if config.card.template is None:
+        return
+    try:
+        check_template(Path(config.card.template))
+    except DataError as err:
+        raise ConfigError(f"template in [card]: {err}") from err
 
 
 def check_loss(config: RunConfig, model: BiEncoder | CrossEncoder, inputs: Inputs) -> None:
@@ -142,13 +175,27 @@ def _pair_measures(model: BiEncoder | CrossEncoder, data: EvaluationData) -> lis
     return list(pair_measures(columns, np.ones((1, 2)), task))
 
 
+def _why_no_ranking(model: BiEncoder | CrossEncoder, data: EvaluationData, measure: str) -> str:
+    """What to add where a measure of rankings is asked of pairs with grades."""
+    is_of_rankings = "@" in measure or measure == "map"
+    if data.is_binary or not is_of_rankings or (isinstance(model, CrossEncoder) and model.num_labels > 1):
+        return ""
+    grade = next(row.label for row in data.labelled if row.label not in (0.0, 1.0))
+    return (
+        f" Its pairs have labels other than 0 and 1 (such as {grade:g}), which do not say what is relevant; for graded "
+        "relevance give a BEIR folder."
+    )
+
+
 def _check_labels(config: RunConfig, model: CrossEncoder, inputs: Inputs) -> None:
     labels = {row.label for row in (*inputs.table.labelled_rows(), *inputs.evaluation.labelled)}
     if config.loss.name != "cross_entropy":
         if model.num_labels > 1:
+            remedy = "num_labels = 1 in [model], or " if model.spec.head_is_new else ""  # a trained head stays as it is
             raise ConfigError(
                 f"the loss {config.loss.name} is for one label, but {config.model.base} has {model.num_labels}. "
-                'Set num_labels = 1 in [model], or name = "cross_entropy" in [loss].'
+                f'Set {remedy}name = "cross_entropy" in [loss], with labels 0 to {model.num_labels - 1}; or start from '
+                "a base without a head."
             )
         return
     needed = max(2, int(max(labels)) + 1)

@@ -45,6 +45,16 @@ def test_the_sections_are_in_their_order(tmp_path: Path, make: Maker) -> None:
     assert "\n\n\n" not in card.split("\n---\n", 1)[1]
 
 
+def test_prompts_are_advised_for_what_has_methods_that_put_them(tmp_path: Path) -> None:
+    """A cross-encoder has no encode_query; a prompt of its base is put before queries without a word."""
+    said = "trained with prompts (query: `zapytanie: `): use `encode_query`"
+    assert said in render_card(make_retriever(tmp_path / "retriever"))
+    folder = make_reranker(tmp_path / "reranker")
+    path = folder / "config.toml"
+    path.write_text(path.read_text().replace("[model]", '[model]\nprompts = {query = "zapytanie: "}'))
+    assert "zapytanie" not in render_card(folder)
+
+
 def test_worse_is_said_at_the_top(tmp_path: Path) -> None:
     changes = {"verdict": "worse", "reference": "BM25", "reference_value": 0.8, "difference": -0.08949}
     make_reranker(tmp_path, changes={f"summary.json:comparison.{key}": value for key, value in changes.items()})

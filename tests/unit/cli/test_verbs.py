@@ -258,6 +258,17 @@ def test_a_dry_run_prints_the_plan(tiny: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_epochs_beside_a_number_of_steps_are_refused(tiny: Any, tmp_path: Path) -> None:
+    """The steps of the file would decide, and the flag do nothing."""
+    path = tmp_path / "train.toml"
+    path.write_text('kind = "cross-encoder"\n[training]\nmax_steps = 7\n')
+    words = ("train", path, "--base", tiny.cross_encoder("bert"), "--train", judged_pairs(tmp_path / "pairs.jsonl"))
+    words += ("--epochs", 2, "--dry-run")
+    assert_error(run(*words), 2, "--epochs has no effect: max_steps = 7", "add --set training.max_steps=-1")
+    plan = json_of(run(*words, "--set", "training.max_steps=-1"))
+    assert plan["steps"] == 2 * plan["steps_per_epoch"]
+
+
 def test_card_writes_the_card_of_a_run_again(trained: tuple[Path, Done], tmp_path: Path) -> None:
     out, _ = trained
     readme = out / "model" / "README.md"

@@ -202,8 +202,9 @@ def test_rows_of_the_wrong_kind_are_refused_with_the_way_out() -> None:
     positive = read_pairs([{"query": "a", "answer": "b"}])
     with pytest.raises(
         DataError, match=escape("records: labelled pairs are needed, but columns 'query', 'answer' have")
-    ):
+    ) as raised:
         positive.labelled_rows()
+    assert "a negative as one with label 0 (a triplet is two rows)" in str(raised.value)
     with pytest.raises(DataError, match=escape('with columns = {query = "query", positive = "document"}.')):
         read_pairs([GOOD]).positive_rows()
 

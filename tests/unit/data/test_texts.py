@@ -36,6 +36,14 @@ def test_dash_reads_standard_input(stdin: io.BytesIO) -> None:
     assert read_texts("-") == ["Lima", "Cusco"]
 
 
+@pytest.mark.parametrize("end", ["\n\n", "\n \t\r\n\n", "\n  "])
+def test_blank_lines_at_the_end_are_no_texts(tmp_path: Path, stdin: io.BytesIO, end: str) -> None:
+    assert read_texts(write(tmp_path / "t.txt", f"Lima\nCusco{end}")) == ["Lima", "Cusco"]
+    stdin.write(f"Lima\nCusco{end}".encode())
+    stdin.seek(0)
+    assert read_texts("-") == ["Lima", "Cusco"]
+
+
 def test_flaw_of_standard_input_is_named(stdin: io.BytesIO) -> None:
     stdin.write(b"Lima\n\xff\n")
     stdin.seek(0)
@@ -70,7 +78,12 @@ def test_csv_gives_every_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.txt", "a\n \nb\n\n", ":2: empty text in the line: ' '. Remove the row, or fill the line. This holds for 2"),
+        (
+            "t.txt",
+            "a\n \n\nb\n\n",
+            ":2: empty text in the line: ' '. Remove the row, or fill the line. This holds for 2",
+        ),
+        ("t.txt", "\n \n", ": no texts. Give at least one line."),
         ("t.txt", "", ": no texts. Give at least one line."),
         ("t.csv", "text\n", ": no texts. Give a file with at least one row."),
         ("t.jsonl", '{"text": "a"}\n{"text": ""}\n', ":2: empty text in column 'text' (text): ''. Remove the row"),

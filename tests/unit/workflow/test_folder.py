@@ -12,7 +12,7 @@ from rankwright.config import RunConfig, read_config
 from rankwright.errors import ConfigError
 from rankwright.workflow import folder
 from rankwright.workflow.folder import check_folder, run_folder, write_environment
-from rankwright.workflow.runs import run_config
+from rankwright.workflow.runs import plan_run, run_config
 from tests.unit.workflow.small_data import judged_pairs
 
 HOLDER = """
@@ -72,6 +72,16 @@ def test_the_config_of_a_run_that_has_begun_is_not_written_again(
         pass
 
 
+def test_what_the_card_says_may_change_where_a_run_goes_on(tmp_path: Path) -> None:
+    """A run whose card could not be written is finished with another template, or with none."""
+    failed = config_of(tmp_path / "run", **{"card.template": "broken.jinja"})
+    with run_folder(failed) as out:
+        (out / "evaluations" / "references.json").write_text("[]")
+    corrected = config_of(tmp_path / "run", **{"card.license": "mit"})
+    with run_folder(corrected) as out:
+        assert read_config(out / "config.toml") == corrected
+
+
 def test_a_file_in_the_way_is_named_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "ok.txt").write_text("text")
     for out in ("ok.txt", "ok.txt/run"):
@@ -100,11 +110,21 @@ def test_the_environment_is_that_of_the_start_and_lists_what_went_on(tmp_path: P
         ("evaluation.dims", [8], "evaluation.dims has no effect on a cross-encoder"),
         ("training.metric_for_best_model", "spearman", "metric_for_best_model = 'spearman': the evaluation gives"),
         ("loss.name", "cross_entropy", "the model 1 output.* Set num_labels = 2"),
+        ("training.device", "foo", "device='foo': not found on this machine by torch. It has cpu"),
+        ("training.device", "cuda:99", "device='cuda:99': not found"),
+        (
+            "card.template",
+            "none.jinja",
+            r"template in \[card\]: none.jinja: the template cannot be read \(No such file",
+        ),
+        ("card.template", "bad.jinja", r"template in \[card\]: bad.jinja:2: the template cannot be rendered"),
     ],
 )
 def test_what_cannot_be_measured_or_learned_is_said_before_the_folder_is_made(
-    tiny: Any, tmp_path: Path, key: str, value: object, words: str
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: object, words: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.jinja").write_text("a\n{% if %}")
     pairs = str(judged_pairs(tmp_path / "pairs.jsonl"))
     flags = {
         "kind": "cross-encoder",
@@ -116,6 +136,7 @@ def test_what_cannot_be_measured_or_learned_is_said_before_the_folder_is_made(
         "training.load_best_model_at_end": True,
         key: value,
     }
-    with pytest.raises(ConfigError, match=words):
-        run_config(read_config(None, flags=flags))
+    for start in (run_config, plan_run):
+        with pytest.raises(ConfigError, match=words):
+            start(read_config(None, flags=flags))
     assert not (tmp_path / "run").exists()

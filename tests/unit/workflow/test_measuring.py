@@ -95,6 +95,15 @@ def test_a_bi_encoder_is_measured_at_each_size(bi_encoder: BiEncoder, tmp_path: 
     }
 
 
+def test_bm25_is_searched_as_deep_as_the_measures_look() -> None:
+    """As a bi-encoder is: cut after `top_k` documents, BM25 could not find what the model may."""
+    rows = [{"query": "tide", "positive": "tide" + " and moon" * i} for i in range(5)]
+    (found,) = measure_references(
+        read_evaluation_data(rows), Settings(measures=("recall@5", "recall@2"), top_k=1), searches=True
+    )
+    assert found.measures == {"recall@5": 1.0, "recall@2": pytest.approx(0.4)}
+
+
 def test_scores_of_pairs_are_the_similarities_of_the_model(
     bi_encoder: BiEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,13 +10,16 @@ import pytest
 from rankwright.cli import main
 from rankwright.config import RunConfig, read_config
 from rankwright.data import read_pairs
-from rankwright.errors import ConfigError
+from rankwright.errors import ConfigError, DataError
 from rankwright.models import CrossEncoder
+from rankwright.workflow import runs
 from rankwright.workflow.evaluations import evaluate
+from rankwright.workflow.folder import dotted
 from rankwright.workflow.measuring import Settings, evaluation_data_of, measure_scores
 from rankwright.workflow.references import reference_evaluations
 from rankwright.workflow.runs import plan_run, run_config
 from tests.conftest import TinyModels
+from tests.unit.workflow.small_data import write_rows
 
 ROWS = [{"query": f"query {i}", "positive": f"document {i}"} for i in range(20)]
 
@@ -37,6 +40,30 @@ def config(tiny: TinyModels, tmp_path: Path) -> RunConfig:
     return read_config(None, flags=flags)
 
 
+@pytest.mark.parametrize(
+    ("maker", "config", "expected"),
+    [
+        ("cross_encoder", None, "cross-encoder"),
+        ("cross_encoder", {"training.seed": 1}, "cross-encoder"),
+        ("cross_encoder", {"kind": "bi-encoder"}, "bi-encoder"),
+        ("bi_encoder", None, "bi-encoder"),
+    ],
+)
+def test_the_kind_is_that_of_the_files_where_nobody_says_it(
+    tiny: TinyModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    maker: str,
+    config: dict[str, object] | None,
+    expected: str,
+) -> None:
+    """A reranker that is trained on must not become a bi-encoder in silence."""
+    resolved: list[RunConfig] = []
+    monkeypatch.setattr(runs, "run_config", lambda config, **others: resolved.append(config))
+    runs.train(getattr(tiny, maker)("bert"), ROWS, out=tmp_path / "run", config=config)
+    assert resolved[0].kind == expected
+
+
 def test_sizes_above_the_embedding_are_refused_before_the_folder_is_made(config: RunConfig) -> None:
     """Measuring the references takes minutes; a folder with a wrong config would refuse the right one."""
     with pytest.raises(ConfigError, match=r"loss.matryoshka_dims = \[768, 16, 8\]: .* have 32 numbers.*\[16, 8\]"):
@@ -44,6 +71,21 @@ def test_sizes_above_the_embedding_are_refused_before_the_folder_is_made(config:
     assert not Path(config.out).exists()
     with pytest.raises(ConfigError, match="768"):
         plan_run(config)
+
+
+def test_evaluation_data_with_one_label_are_named_before_the_folder_is_made(
+    config: RunConfig, tiny: TinyModels, tmp_path: Path
+) -> None:
+    """They were found when the references were measured, by an error that named no file."""
+    path = write_rows(tmp_path / "same.jsonl", ({"query": f"q{i}", "document": "d", "label": 1} for i in range(3)))
+    words = rf"^{path}: all 3 labels of same are 1, so .*Add pairs with other labels"
+    flags = {**dotted(config.model_dump(exclude_none=True)), "data.eval": str(path), "loss.matryoshka_dims": []}
+    for start in (run_config, plan_run):
+        with pytest.raises(DataError, match=words):
+            start(read_config(None, flags=flags))
+    assert not Path(config.out).exists()
+    with pytest.raises(DataError, match=words):
+        evaluate(tiny.bi_encoder("bert"), path)
 
 
 def test_pairs_are_scored_once_for_both_views() -> None:

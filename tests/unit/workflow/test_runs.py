@@ -14,6 +14,7 @@ from rankwright.config import read_config
 from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import read_evaluations
+from rankwright.models.activations import IDENTITY
 from rankwright.workflow.runs import RunResult, Watch, plan_run, run_config
 from tests.unit.workflow.small_data import (
     QUERIES,
@@ -271,6 +272,19 @@ def test_a_finished_run_is_not_trained_again(tiny: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
+def test_a_run_whose_card_failed_is_finished_without_training_again(tiny: Any, tmp_path: Path) -> None:
+    pairs = judged_pairs(tmp_path / "pairs.jsonl")
+    (tmp_path / "own.jinja").write_text("{{ no_such_variable }}")
+    failing = {"card.template": str(tmp_path / "own.jinja")}
+    with pytest.raises(DataError, match=r"own\.jinja:1: the template cannot be rendered: 'no_such_variable'"):
+        quick(tiny.bi_encoder("bert"), pairs, tmp_path / "run", config=failing)
+    before = weights(tmp_path / "run")
+    done = quick(tiny.bi_encoder("bert"), pairs, tmp_path / "run", config={"card.license": "mit"})
+    assert "- **Licence:** mit" in (done.folder / "model" / "README.md").read_text()
+    for name, array in weights(done.folder).items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
 def test_another_config_in_the_folder_names_the_keys(reranker: RunResult) -> None:
     config = read_config(reranker.folder / "config.toml", ["training.seed=1", "training.learning_rate=0.5"])
     with pytest.raises(ConfigError) as caught:
@@ -396,6 +410,8 @@ def test_graded_pairs_are_measured_by_rank_correlation(tiny: Any, tmp_path: Path
     result = quick(tiny.bi_encoder("bert"), data, tmp_path / "run", kind=kind, evaluate=graded, config=config)
     assert result.trained[0].task == "similarity"
     assert result.summary["primary_measure"] == "spearman"
+    if kind == "cross-encoder":
+        assert CrossEncoder(result.folder / "model").activation == IDENTITY
 
 
 def test_layers_may_be_computed_again(

@@ -1,19 +1,22 @@
 """Settings without effect are refused, and models of both kinds are each measured beside their own references."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rankwright.config import read_config
+from rankwright.data import read_pairs
 from rankwright.errors import ConfigError
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.workflow import Settings, evaluate, read_evaluation_data
 from rankwright.workflow.inputs import Inputs, read_inputs
 from rankwright.workflow.measuring import measure_model
 from rankwright.workflow.runs import plan_run, run_config
-from rankwright.workflow.settings import measure_names, primary_name
+from rankwright.workflow.settings import check_loss, measure_names, primary_name
 from tests.unit.workflow.small_data import (
     beir_folder,
     classified_pairs,
@@ -64,7 +67,13 @@ def test_checkpoints_are_chosen_by_the_measure_that_the_card_compares(tiny: Any,
         ("bi-encoder", "beir", Settings(measures=("ap",)), "unknown measure 'ap'"),
         ("cross-encoder", "judged", Settings(measures=("foo@10",)), "unknown measure 'foo@10'"),
         ("cross-encoder", "judged", Settings(measures=("ap", "spearman")), "unknown measure 'spearman'"),
-        ("cross-encoder", "graded", Settings(measures=("ndcg@10",)), "'ndcg@10' is not among .*: spearman, pearson"),
+        (
+            "cross-encoder",
+            "graded",
+            Settings(measures=("ndcg@10",)),
+            "spearman, pearson. Its pairs have labels other than",
+        ),
+        ("bi-encoder", "graded", Settings(primary="map"), r"labels other than 0 and 1 \(such as 0.25\).* BEIR folder"),
         ("bi-encoder", "beir", Settings(dims=(64,)), r"dims = \[64\]: embeddings of .* have 32 numbers"),
         ("bi-encoder", "judged", Settings(dims=(64,)), r"dims = \[64\]: embeddings of .* have 32 numbers"),
         ("cross-encoder", "judged", Settings(dims=(8,)), r"dims = \[8\] has no effect on a cross-encoder"),
@@ -75,6 +84,32 @@ def test_settings_without_effect_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         evaluate(open_tiny(tiny, kind), MAKERS[data](tmp_path / "data.jsonl"), settings=settings)
+
+
+def test_one_measure_may_be_a_name(tiny: Any, tmp_path: Path) -> None:
+    found = evaluate(open_tiny(tiny, "cross-encoder"), judged_pairs(tmp_path / "pairs.jsonl"), measures="ndcg@3")
+    assert list(found.evaluations[0].measures) == ["ndcg@3"]
+
+
+@pytest.mark.parametrize(
+    ("head_is_new", "words"),
+    [
+        (
+            False,
+            'has 3. Set name = "cross_entropy" in [loss], with labels 0 to 2; or start from a base without a head.',
+        ),
+        (True, "has 3. Set num_labels = 1 in [model], or name ="),
+    ],
+)
+def test_the_way_out_of_several_labels_is_open(tiny: Any, tmp_path: Path, head_is_new: bool, words: str) -> None:
+    """A trained head of three labels cannot be opened with one."""
+    base = tiny.cross_encoder("bert", num_labels=3)
+    config = read_config(None, flags={"kind": "cross-encoder", "model.base": str(base)})
+    model = CrossEncoder(base)
+    model.checkpoint = model.checkpoint.with_spec(replace(model.spec, head_is_new=head_is_new))
+    data = judged_pairs(tmp_path / "pairs.jsonl")
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        check_loss(config, model, Inputs(read_pairs(data), read_evaluation_data(data)))
 
 
 def test_no_models_are_an_error() -> None:

@@ -85,7 +85,7 @@ def test_several_labels_are_compared_and_not_ranked(tiny: Any) -> None:
 def test_prompts_are_those_of_the_checkpoint(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny.bi_encoder("bert", include_prompt=False, settings={"prompts": PROMPTS})
     assert_agrees(verify(str(folder)), "openvino", "torch")
-    monkeypatch.setattr(BiEncoder, "_task_prompt", lambda self, task: None)
+    monkeypatch.setattr(BiEncoder, "_prompt_name", lambda self, task: None)
     assert not verify(str(folder)).agrees
 
 
