@@ -13,6 +13,7 @@ from rankwright.ahead import work_ahead
 from rankwright.encoder.engine import Engine
 from rankwright.errors import ValueRangeError
 from rankwright.text import TokenBatch, Truncation, first_alike, plan_batches
+from rankwright.text.prefixes import WORTH, prefix_chars
 from rankwright.text.tokenizer import Text, Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -127,10 +128,11 @@ def _batches(
     """Batches of different texts, those that are equal to one of them with it."""
     pace = engine.pace
     budget, at_a_time = limits.batch_tokens or pace.batch_tokens, pace.batches
-    chunks = _chunks(texts, pace.chunk_texts)
+    most_chars = WORTH * prefix_chars(tokenizer.max_length) if tokenizer.takes_prefixes else None
+    chunks = _chunks(texts, pace.chunk_texts, most_chars)
 
     def tokenise(chunk: slice) -> tuple[TokenBatch, Truncation]:
-        return tokenizer.batch(texts[chunk], prompt=prompt, pools_prompt=pools_prompt)
+        return tokenizer.batch(texts[chunk], prompt=prompt, pools_prompt=pools_prompt, counts_lost=False)
 
     for chunk, (tokens, truncation) in zip(chunks, work_ahead(tokenise, chunks, count=pace.chunks_ahead), strict=True):
         first_B = first_alike(tokens)
@@ -158,11 +160,15 @@ def _batches(
             waiting = waiting[np.concatenate(left)] if left else waiting[:0]
 
 
-def _chunks(texts: Sequence[Text], most_texts: int) -> list[slice]:
-    """Texts that are tokenised together: a tokenizer keeps every token, also those that are then cut away."""
+def _chunks(texts: Sequence[Text], most_texts: int, most_chars: int | None = None) -> list[slice]:
+    """Texts that are tokenised together: a tokenizer keeps every token, also those that are then cut away.
+
+    Of a text, no more than `most_chars` are likely to be tokenised.
+    """
     chunks, start, num_chars = [], 0, 0
     for i, text in enumerate(texts):
-        size = sum(len(part) for part in ((text,) if isinstance(text, str) else text or ()) if isinstance(part, str))
+        parts = (text,) if isinstance(text, str) else text or ()
+        size = sum(min(len(part), most_chars or len(part)) for part in parts if isinstance(part, str))
         if i > start and (i - start == most_texts or num_chars + size > CHUNK_CHARS):
             chunks.append(slice(start, i))
             start, num_chars = i, 0

@@ -215,7 +215,9 @@ class Model(ABC):
         Returns:
             The tokens, cut to `max_length`; of a pair, the longer text is cut first.
         """
-        return self._tokenizer.batch(texts, prompt=prompt, pools_prompt=_pools_prompt(self.checkpoint.spec))[0]
+        return self._tokenizer.batch(
+            texts, prompt=prompt, pools_prompt=_pools_prompt(self.checkpoint.spec), counts_lost=False
+        )[0]
 
     def trainable(self) -> "TorchEncoder":
         """The model as an `nn.Module` in float32, with its own copy of the weights.
@@ -420,8 +422,9 @@ class Model(ABC):
     def _say_what_was_cut(self) -> None:
         cut = self.truncation
         if cut.num_truncated:
-            message = "%d of %d texts were cut to %d tokens (%d tokens lost)"
-            logger.info(message, cut.num_truncated, cut.num_texts, self.max_length, cut.tokens_lost)
+            message = "%d of %d texts were cut to %d tokens (%s%d tokens lost)"
+            at_least = "at least " if cut.at_least else ""
+            logger.info(message, cut.num_truncated, cut.num_texts, self.max_length, at_least, cut.tokens_lost)
 
     @contextmanager
     def _pool_for(self, workers: Workers) -> "Iterator[WorkerPool | None]":

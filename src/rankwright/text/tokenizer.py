@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from rankwright.errors import DataError, ModelFormatError, first_line
+from rankwright.text.prefixes import encode_first
 from rankwright.text.tokens import TokenBatch, Truncation, pack
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Tokenizer:
         return replace(self, max_length=max_length)
 
     def batch(
-        self, texts: Sequence[Text], *, prompt: str = "", pools_prompt: bool = True
+        self, texts: Sequence[Text], *, prompt: str = "", pools_prompt: bool = True, counts_lost: bool = True
     ) -> tuple[TokenBatch, Truncation]:
         """Tokenise.
 
@@ -55,6 +56,8 @@ class Tokenizer:
             texts: texts, or pairs of texts; not mixed.
             prompt: put before each text (the first text of a pair).
             pools_prompt: False where pooling leaves the prompt's tokens out: their number is then kept in the batch.
+            counts_lost: whether the tokens that are cut away must all be counted; if not, long texts are tokenised only
+                as far as they are needed. The batch is the same.
 
         Returns:
             The packed tokens, and what was cut.
@@ -64,11 +67,16 @@ class Tokenizer:
             ModelFormatError: a text holds an added token that the model has no embedding for.
         """
         check_texts(texts)
-        encodings = self._encode(texts, prompt)
+        if counts_lost or not self.takes_prefixes:
+            encodings, unsure = self._encode(texts, prompt), dict[int, int]()
+        else:
+            encodings, unsure = encode_first(
+                self.backend, _prompted(texts, prompt), self.max_length, adds_special_tokens=self.adds_special_tokens
+            )
         ids_B = [encoding.ids for encoding in encodings]
         type_ids_B = [encoding.type_ids for encoding in encodings] if self.uses_type_ids else None
         truncated = [i for i, ids in enumerate(ids_B) if len(ids) > self.max_length]
-        lost = sum(len(ids_B[i]) - self.max_length for i in truncated)
+        lost = sum(len(ids_B[i]) - self.max_length - unsure.get(i, 0) for i in truncated)
         for i in truncated:
             for part in dropped_tokens(encodings[i].sequence_ids, self.max_length, from_end=self.keeps_end):
                 del ids_B[i][part]
@@ -91,15 +99,19 @@ class Tokenizer:
                 f"{token}, but the model has {self.num_rows} embeddings (vocab_size). Leave the token out, or take "
                 "tokenizer and weights of one checkpoint."
             )
-        return batch, Truncation(len(ids_B), len(truncated), lost)
+        return batch, Truncation(len(ids_B), len(truncated), lost, bool(unsure))
 
     def _encode(self, texts: Sequence[Text], prompt: str) -> list["tokenizers.Encoding"]:
         if self.render is not None:
             rendered = [self.render(text, prompt) for text in texts]
             return list(self.backend.encode_batch_fast(rendered, add_special_tokens=False))
-        if prompt:
-            texts = [prompt + text if isinstance(text, str) else (prompt + text[0], text[1]) for text in texts]
-        return list(self.backend.encode_batch_fast(list(texts), add_special_tokens=self.adds_special_tokens))
+        texts = _prompted(texts, prompt)
+        return list(self.backend.encode_batch_fast(texts, add_special_tokens=self.adds_special_tokens))
+
+    @property
+    def takes_prefixes(self) -> bool:
+        """Whether the first tokens of a text are all that is kept of it."""
+        return self.render is None and not self.keeps_end
 
     def _template_end(self, like: Text, prompt: str) -> list[int]:
         """Ids that the chat template puts after every text: what two renderings of other texts end in alike."""
@@ -223,6 +235,12 @@ def dropped_tokens(sequence_ids: Sequence[int | None], max_length: int, *, from_
             first = ids.index(text) + (0 if from_end else limit)
             dropped.append(slice(first, first + count - limit))
     return sorted(dropped, key=lambda part: -part.start)
+
+
+def _prompted(texts: Sequence[Text], prompt: str) -> list[Text]:
+    if not prompt:
+        return list(texts)
+    return [prompt + text if isinstance(text, str) else (prompt + text[0], text[1]) for text in texts]
 
 
 def check_texts(texts: Sequence[Any]) -> None:

@@ -59,17 +59,22 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Truncation:
-    """What the maximum length cost: of `num_texts` texts (or pairs), `num_truncated` lost `tokens_lost` tokens."""
+    """What the maximum length cost: of `num_texts` texts (or pairs), `num_truncated` lost `tokens_lost` tokens.
+
+    With `at_least` they lost more: what is far behind the maximum was not tokenised.
+    """
 
     num_texts: int = 0
     num_truncated: int = 0
     tokens_lost: int = 0
+    at_least: bool = False
 
     def __add__(self, other: "Truncation") -> "Truncation":
         return Truncation(
             self.num_texts + other.num_texts,
             self.num_truncated + other.num_truncated,
             self.tokens_lost + other.tokens_lost,
+            self.at_least or other.at_least,
         )
 
 
