@@ -21,9 +21,9 @@ Pairs = Callable[[Inputs], list[list[tuple[str, str]]]]
 MAX_TOKENS = 256
 """What MiniLM-L6's checkpoint says, and sentence-transformers and we therefore take."""
 
-ONNX_TEXTS, FASTEMBED_TEXTS, FASTEMBED_PAIRS = 8, 4, 1
-"""Texts of a batch: the best of 8 and 32, of 4, 32 and 256, and of 1, 2, 4, 8 and 32, on 2 cores. Fastembed leaves them
-in the order in which they come."""
+ONNX_TEXTS, FASTEMBED_TEXTS = 2, 1
+"""Texts of a batch: the best of 1, 2, 4 and 8, and of 1, 2, 4, 8 and 32, on 2 cores. Fastembed leaves texts in the
+order in which they come, so that each further one is padding."""
 
 
 def export_onnx(model_folder: str, folder: Path, *, output: str = "last_hidden_state") -> Path:
@@ -173,7 +173,7 @@ def fastembed_rerank(gate: Gate, inputs: Inputs, *, pairs: Pairs) -> None:
     repeat(
         gate,
         lambda: [
-            logistic(np.array(list(model.rerank_pairs(listed, batch_size=FASTEMBED_PAIRS)))) for listed in pairs(inputs)
+            logistic(np.array(list(model.rerank_pairs(listed, batch_size=FASTEMBED_TEXTS)))) for listed in pairs(inputs)
         ],
     )
 
