@@ -113,6 +113,9 @@ class Requests:
     def request(self) -> Iterator[Any]:
         """An `openvino.InferRequest` that nobody else has meanwhile.
 
+        Yields:
+            The request; after an error it is not used again.
+
         Raises:
             MemoryError: there is not enough to compile the graph, or to run a batch.
         """
@@ -122,7 +125,7 @@ class Requests:
                 if request is None:
                     request = self._compile().create_infer_request()
                 yield request
-            kept = request  # after an error another one is made
+            kept = request
         finally:
             self.free.put(kept)
 
