@@ -8,7 +8,6 @@ Only what OLD never reads (config_sentence_transformers.json, a cross-encoder's 
 """
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -32,6 +31,7 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import ConfigError, ModelFormatError
+from rankwright.files import sync
 from rankwright.models.calibration import write_levels
 from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_modules import POOLING_KEYS
@@ -94,9 +94,9 @@ def write_checkpoint(
         if levels is not None:
             write_levels(new, levels, tensors)
         for path in [*new.rglob("*"), new]:
-            _sync(path)
+            sync(path)
         _exchange(new, folder, aside=Path(temporary) / "old")
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
 def check_room(folder: Path) -> None:
@@ -131,15 +131,6 @@ def _exchange(new: Path, folder: Path, *, aside: Path) -> None:
 
 def _is_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("config.json", "modules.json"))
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or a folder's list of names is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_files(folder: Path, spec: ModelSpec, tensors: Mapping[str, np.ndarray], *, source: Path) -> None:

@@ -61,7 +61,7 @@ class TokenBatch:
 class Truncation:
     """What the maximum length cost: of `num_texts` texts (or pairs), `num_truncated` lost `tokens_lost` tokens.
 
-    With `at_least` they lost more: what is far behind the maximum was not tokenised.
+    With `at_least` they may have lost more: what is far behind the maximum was not tokenised.
     """
 
     num_texts: int = 0
