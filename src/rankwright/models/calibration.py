@@ -14,7 +14,8 @@ from rankwright.encoder.spec import ModelSpec
 from rankwright.errors import ConfigError, ModelFormatError, first_line
 from rankwright.hub import LEVELS_FILE
 from rankwright.text import plan_batches
-from rankwright.text.tokenizer import Text, Tokenizer
+from rankwright.text.tokenizer import Tokenizer
+from rankwright.text.tokens import Text
 
 BATCH_TOKENS = 2048
 """Padded tokens of a batch, and of a text at most: what all layers read is kept until the batch is done."""

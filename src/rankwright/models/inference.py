@@ -14,7 +14,8 @@ from rankwright.encoder.engine import Engine
 from rankwright.errors import ValueRangeError
 from rankwright.text import TokenBatch, Truncation, first_alike, plan_batches
 from rankwright.text.prefixes import WORTH, prefix_chars
-from rankwright.text.tokenizer import Text, Tokenizer
+from rankwright.text.tokenizer import Tokenizer
+from rankwright.text.tokens import Text
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ def _chunks(texts: Sequence[Text], most_texts: int, most_chars: int | None = Non
     """
     chunks, start, num_chars = [], 0, 0
     for i, text in enumerate(texts):
-        parts = (text,) if isinstance(text, str) else text or ()
+        parts = text if isinstance(text, (tuple, list)) else (text,)  # what is no text, the tokenizer refuses
         size = sum(min(len(part), most_chars or len(part)) for part in parts if isinstance(part, str))
         if i > start and (i - start == most_texts or num_chars + size > CHUNK_CHARS):
             chunks.append(slice(start, i))

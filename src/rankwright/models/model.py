@@ -23,7 +23,8 @@ from rankwright.models.describe import describe
 from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
 from rankwright.text import TokenBatch, Truncation
-from rankwright.text.tokenizer import Text, Tokenizer
+from rankwright.text.tokenizer import Tokenizer
+from rankwright.text.tokens import Text
 
 if TYPE_CHECKING:
     from rankwright.encoder.ops_torch import TorchEncoder

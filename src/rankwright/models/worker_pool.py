@@ -27,7 +27,8 @@ from rankwright.errors import ConfigError, ValueRangeError, WorkerError
 from rankwright.models.inference import BatchLimits, run_texts
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
 from rankwright.text import Truncation
-from rankwright.text.tokenizer import Text, check_texts
+from rankwright.text.tokenizer import check_texts
+from rankwright.text.tokens import Text
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ many words as that has characters. One that does not split has one word, and its
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rankwright.text.tokens import Text
+
 if TYPE_CHECKING:
     import tokenizers
-
-Text = str | tuple[str, str]
 
 CHARS_PER_TOKEN, FEW_CHARS = 8, 512
 """Characters of a prefix: so many for each token that is kept, and these. Words of most languages have fewer."""

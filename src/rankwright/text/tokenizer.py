@@ -11,12 +11,10 @@ import numpy as np
 
 from rankwright.errors import DataError, ModelFormatError, first_line
 from rankwright.text.prefixes import encode_first
-from rankwright.text.tokens import TokenBatch, Truncation, pack
+from rankwright.text.tokens import Text, TokenBatch, Truncation, pack
 
 if TYPE_CHECKING:
     import tokenizers
-
-Text = str | tuple[str, str]
 
 
 @dataclass(frozen=True)

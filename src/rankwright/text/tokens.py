@@ -9,6 +9,9 @@ from itertools import chain
 
 import numpy as np
 
+Text = str | tuple[str, str]
+"""What a model reads: a text, or a pair of them."""
+
 
 @dataclass(frozen=True)
 class TokenBatch:

@@ -17,7 +17,7 @@ from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.checkpoint_write import check_room
 from rankwright.models.opening import open_model
 from rankwright.models.similarity import unit
-from rankwright.text.tokenizer import Text
+from rankwright.text.tokens import Text
 from rankwright.workflow.evaluations import evaluate
 from rankwright.workflow.measuring import read_evaluation_data
 from rankwright.workflow.verify_texts import Material, read_given_pairs

@@ -16,7 +16,7 @@ from rankwright.evaluation.parity import kendall_tau
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.opening import open_model
 from rankwright.models.similarity import unit
-from rankwright.text.tokenizer import Text
+from rankwright.text.tokens import Text
 from rankwright.workflow.facts import cpu_name
 from rankwright.workflow.verify import computations
 from rankwright.workflow.verify_texts import built_in_pairs

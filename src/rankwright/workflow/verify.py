@@ -28,7 +28,7 @@ from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import identity
 from rankwright.models.checkpoint_read import transformer_folder
 from rankwright.models.opening import open_model
-from rankwright.text.tokenizer import Text
+from rankwright.text.tokens import Text
 from rankwright.workflow.facts import cpu_name
 from rankwright.workflow.verify_references import open_reference, prompts_of
 from rankwright.workflow.verify_texts import Material, built_in_pairs, read_given_pairs

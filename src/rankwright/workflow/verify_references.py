@@ -18,7 +18,7 @@ from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import apply_activation
 from rankwright.models.checkpoint_read import transformer_folder
 from rankwright.models.similarity import unit
-from rankwright.text.tokenizer import Text
+from rankwright.text.tokens import Text
 
 OLDEST_ST, OLDEST_TRANSFORMERS = 6, 5
 """The first major versions that have all that is called here."""

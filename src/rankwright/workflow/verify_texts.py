@@ -16,7 +16,7 @@ from rankwright.data.columns import find_columns
 from rankwright.data.sources import open_source
 from rankwright.encoder.spec import Kind
 from rankwright.errors import DataError
-from rankwright.text.tokenizer import Text
+from rankwright.text.tokens import Text
 
 Pair = tuple[str, str]
 

@@ -398,3 +398,9 @@ def test_embeddings_that_do_not_fit_are_refused(bi_encoder: BiEncoder) -> None:
             compare(rows[:, :1], rows)
     with pytest.raises(ShapeError, match="row i with row i, but there are 2 and 3 rows"):
         bi_encoder.similarity_pairwise(rows[:2], rows)
+
+
+@pytest.mark.parametrize("wrong", [5, None, float("nan"), {"text": "a"}])
+def test_what_is_no_text_in_a_list_is_refused_with_its_place(bi_encoder: BiEncoder, wrong: Any) -> None:
+    with pytest.raises(DataError, match=rf"text 1 is {wrong!r}: expected a string"):
+        bi_encoder.encode(["a", wrong])
