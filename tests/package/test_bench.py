@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import gpu
+from bench import gpu, targets
 from bench.curves import CURVES
 from bench.gate import Contestant
+from bench.gpu import GPU_ROWS
 from bench.inputs import training_pairs
 from bench.limits import encoding_operations, limit
 from bench.measuring import Entry, Row, run_row
@@ -27,6 +28,7 @@ from bench.table import (
     short,
     short_tables,
 )
+from bench.targets import BEST, LIMIT, TARGETS, Target, target_lines
 from bench.texts import docstring_pairs
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +125,31 @@ def test_the_short_table_has_the_ratio_to_the_best_setting_in_bold_and_a_column_
     assert lines[3] == "| rank 5 documents | 50 documents/s: **2x** (5x) |  |"
     assert "Measured 2026-11-22 on 2 cores of New CPU (avx2, avx512_bf16)" in lines[-1]
     assert "python 3.11.7, torch 2.13.0" in lines[-1]
+
+
+def test_targets_are_in_bold_once_kept_and_beside_what_the_limit_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = {
+        (2.0, BEST): ("2x its best setting", "**2x**"),
+        (4.5, "the peer"): ("4.5x the peer", "2x of 5x"),
+        (4.5, "another peer"): ("4.5x another peer", ""),
+        (0.4, LIMIT): ("40 % of the limit", "**40 %**"),
+        (0.75, LIMIT): ("75 % of the limit", "40 %"),
+        (20, ""): ("at most 20 documents/s", "**20 documents/s**"),
+        (19, ""): ("at most 19 documents/s", "20 documents/s"),
+    }
+    monkeypatch.setattr(targets, "TARGETS", [Target("unmeasured", 1), *(Target("encode", *want) for want in cells)])
+    row = run_row(replace(ROW, entries=(*ENTRIES[:1], ENTRIES[2], Entry("limit", "limit", ""))), tmp_path)
+    lines = target_lines([report_of("New CPU", "2", [row]), report_of("Old CPU", "1", [])])
+    assert lines == [["encode 100 documents", want, shown, ""] for want, shown in cells.values()]
+
+
+def test_targets_are_of_rows_and_entries_that_there_are() -> None:
+    entries = {row.name: {entry.name for entry in row.entries} for row in ROWS + GPU_ROWS}
+    for target in TARGETS:
+        assert target.name in entries[target.row]
+        assert target.beside in ("", BEST, LIMIT) or target.beside in entries[target.row]
 
 
 def test_gpus_have_a_table_of_their_own(tmp_path: Path) -> None:
