@@ -48,7 +48,7 @@ class Entry:
         if self.needs and not set(self.needs) & set(flags):
             if "cuda" in self.needs:
                 return "there is no GPU"
-            if self.side == "ours":
+            if self.side == "ours" and self.name.endswith("float32"):
                 return "it is the type that rankwright takes on this CPU"
             return f"this CPU has none of {', '.join(self.needs)}, and would emulate the type"
         return None

@@ -221,6 +221,14 @@ def test_an_entry_that_the_cpu_would_emulate_is_skipped() -> None:
     entry = Entry("torch bfloat16", "peer", "", needs=("avx512_bf16", "amx_bf16"))
     assert entry.reason_to_skip(["avx2", "amx_bf16"]) is None
     assert "would emulate" in str(entry.reason_to_skip(["avx2"]))
+    reasons = {
+        entry.name: str(entry.reason_to_skip(["avx2"]))
+        for row in ROWS
+        for entry in row.entries
+        if entry.side == "ours" and entry.needs
+    }
+    assert "would emulate" in reasons["rankwright int8"]
+    assert "the type that rankwright takes" in reasons["rankwright float32"]
 
 
 def test_a_row_that_the_newest_result_lacks_comes_from_an_older_one_of_the_same_machine() -> None:
