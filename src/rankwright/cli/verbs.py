@@ -115,7 +115,7 @@ def rank_verb(
     documents: str,
     *,
     model_options: Mapping[str, Any],
-    top_k: int | None,
+    top_k: int,
     column: str | None,
     as_json: bool,
 ) -> None:
@@ -232,6 +232,12 @@ def whole_numbers(text: str | None, flag: str) -> list[int]:
     if bad is not None:
         raise ConfigError(f"{flag} {text}: {bad!r} is not a whole number above 0.")
     return [int(part) for part in parts]
+
+
+def check_column(column: str | None, source: str | None) -> None:
+    """Refuse the column of a file that was not given."""
+    if column is not None and source is None:
+        raise ConfigError(f"--column {column} has no effect without a FILE. Name the file, or remove it.")
 
 
 def make_room(out: Path | None) -> None:
