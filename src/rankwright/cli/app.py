@@ -9,12 +9,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Train, measure, document and run text rankers: bi-encoders that retrieve and cross-encoders that rerank.",
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 class Kind(StrEnum):
@@ -64,8 +59,14 @@ def train(
     train_data: Annotated[
         str | None, typer.Option("--train", "--data", help="File of pairs, BEIR folder, Hub id.")
     ] = None,
-    eval_data: Annotated[str | None, typer.Option("--eval", help="What to measure on: pairs or a BEIR folder.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Name of the loss.")] = None,
+    eval_data: Annotated[
+        str | None,
+        typer.Option("--eval", help="Pairs or a BEIR folder to measure on; default: a tenth of the queries."),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="binary_cross_entropy, cross_entropy, mean_squared_error or multiple_negatives_ranking."),
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -74,7 +75,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of all that is drawn.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
     column: Column = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE of the config.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE of the config; --dry-run shows all.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config and the plan, and stop.")
     ] = False,
@@ -142,7 +145,7 @@ def rank(
     query: Annotated[str, typer.Argument(help="The query.")],
     documents: Annotated[str, typer.Argument(metavar="FILE|-", help="One document a line, or JSONL/CSV; - for stdin.")],
     *,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Show the best so many.")] = 10,
+    top_k: Annotated[int, typer.Option(min=1, help="Show the best so many.")] = 10,
     kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,
     column: Annotated[str | None, typer.Option(help="Column of the file that holds the documents.")] = None,
     dtype: Dtype = "auto",
