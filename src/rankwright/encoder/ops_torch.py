@@ -1,8 +1,8 @@
 """The description executed by torch, packed: linear layers see T tokens, attention works inside each text.
 
 In: `TokenBatch`. Does: `architecture.forward` on the real `nn.Linear`, `nn.Embedding` and `nn.LayerNorm` at their
-Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, P padded rows, G texts of a group, L
-their length.
+Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, B texts, L tokens of the longest one, D
+features, H heads.
 """
 
 import os

@@ -35,7 +35,6 @@ from rankwright.training.stopping import stop_signals
 
 logger = logging.getLogger(__name__)
 
-
 STEPS_BETWEEN_RELEASES = 10
 """Steps after which freed memory is given back, which takes a tenth of a second or two."""
 
