@@ -90,10 +90,9 @@ def fence(text: str, language: str = "") -> str:
     return f"{ticks}{language}\n{text}\n{ticks}"
 
 
-def json_block(values: Mapping[str, object], *, indent: str = "  ") -> str:
-    """Parameters as a fenced JSON block, indented so that it belongs to the list entry above it."""
-    block = fence(json.dumps(values, indent=4, ensure_ascii=False), "json")
-    return "\n".join(indent + line for line in block.split("\n"))
+def json_block(values: Mapping[str, object]) -> str:
+    """Parameters as a fenced JSON block."""
+    return fence(json.dumps(values, indent=4, ensure_ascii=False), "json")
 
 
 def joined(words: Sequence[str]) -> str:

@@ -91,7 +91,7 @@ def train(
 
     flags = {
         "model.base": base,
-        "kind": None if kind is None else kind.value,
+        "kind": kind,
         "data.train": train_data,
         "data.eval": eval_data,
         "loss.name": loss,
@@ -130,7 +130,7 @@ def evaluate(
 
     evaluate_verb(
         arguments,
-        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind and kind.value},
+        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind},
         data_options={"split": split, "first_stage": first_stage, "columns": column or []},
         settings={"measures": measures, "dims": dims, "top_k": top_k, "primary": primary},
         references=references,
@@ -160,7 +160,7 @@ def rank(
         model,
         query,
         documents,
-        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind and kind.value},
+        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind},
         top_k=top_k,
         column=column,
         as_json=json_,
@@ -244,7 +244,7 @@ def verify(
     """
     from rankwright.cli.verify import verify_verb
 
-    verify_verb(model, texts, column=column, kind=kind and kind.value, out=out, as_json=json_)
+    verify_verb(model, texts, column=column, kind=kind, out=out, as_json=json_)
 
 
 @app.command()
@@ -268,7 +268,7 @@ def bench(
         model,
         texts,
         column=column,
-        settings={"kind": kind and kind.value, "lengths": lengths, "seconds": seconds},
+        settings={"kind": kind, "lengths": lengths, "seconds": seconds},
         out=out,
         as_json=json_,
     )
@@ -295,7 +295,7 @@ def quantize(
     """
     from rankwright.cli.quantize import quantize_verb
 
-    quantize_verb(model, texts, out=out, data=data or [], column=column, kind=kind and kind.value, as_json=json_)
+    quantize_verb(model, texts, out=out, data=data or [], column=column, kind=kind, as_json=json_)
 
 
 @app.command()
