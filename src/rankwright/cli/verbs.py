@@ -25,10 +25,10 @@ def train_verb(
     as_json: bool,
 ) -> None:
     """Train, and print the measured result."""
-    from rankwright.cli.printing import comparison_line, print_comparisons, print_evaluations, print_json
+    from rankwright.cli.printing import print_comparisons, print_evaluations, print_json
     from rankwright.cli.progress import terminal_watch
     from rankwright.config import read_config
-    from rankwright.evaluation.comparison import stronger
+    from rankwright.evaluation.comparison import Comparison, stronger
     from rankwright.workflow.folder import has_checkpoint
     from rankwright.workflow.runs import plan_run, run_config
 
@@ -56,9 +56,10 @@ def train_verb(
         print_json(result.summary)
         return
     print_evaluations([*result.references, *result.trained])
-    if verdict := result.summary.get("comparison"):
-        sys.stdout.write(comparison_line(verdict) + "\n")
-        print_comparisons(stronger(result.trained[0], result.references, reference=verdict["reference"]))
+    if facts := result.summary.get("comparison"):
+        verdict = Comparison(**facts)
+        rivals = stronger(result.trained[0], result.references, reference=verdict.reference)
+        print_comparisons([verdict, *rivals])
     sys.stdout.write(f"model and card: {result.folder / 'model'}\n")
 
 
