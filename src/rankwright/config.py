@@ -262,7 +262,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _name_the_loss(cls, values: dict[str, Any]) -> dict[str, Any]:
-        loss = values.get("loss", {}) if isinstance(values, dict) else None
+        loss = values.get("loss", {})
         default = "multiple_negatives_ranking" if values.get("kind") == "bi-encoder" else "binary_cross_entropy"
         return values | {"loss": {"name": default} | loss} if isinstance(loss, dict) else values
 

@@ -49,7 +49,7 @@ WEIGHT_FILES = (
 LEVELS_FILE = "int8.safetensors"
 """How a quantised model's inputs are rounded; read by us alone, other libraries load the weights beside it."""
 
-_ROUTER_CONFIGS = ("router_config.json", "config.json")
+ROUTER_CONFIGS = ("router_config.json", "config.json")
 """Where a router, by its new or old name, lists its modules."""
 
 _SUFFIXES = (".json", ".txt", ".model", ".jinja")
@@ -246,7 +246,7 @@ def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> list[
     paths = [path for module in modules if isinstance(path := module.get("path"), str)] or [""]
     folders = ["" if path == "." else path.removeprefix("./").strip("/") for path in paths]
     for folder in list(folders):
-        configs = [file for name in _ROUTER_CONFIGS if (file := _join(folder, name)) in files]
+        configs = [file for name in ROUTER_CONFIGS if (file := _join(folder, name)) in files]
         content = read_object(fetch(configs[0])) if configs else {}
         types = content.get("types")
         if "structure" in content and isinstance(types, dict):

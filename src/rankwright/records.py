@@ -4,7 +4,7 @@ In: what `data/` reads. Out: what `text/`, `training/` and `evaluation/` take.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Qrels = Mapping[str, Mapping[str, float]]
 """Judgments: query id -> document id -> grade; 0 or less is judged not relevant."""
@@ -53,4 +53,4 @@ class RetrievalSet:
     queries: Mapping[str, str]
     documents: Mapping[str, str]
     qrels: Qrels
-    first_stage: Run | None = field(default=None)
+    first_stage: Run | None = None

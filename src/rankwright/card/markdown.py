@@ -28,12 +28,12 @@ def plain(text: str, limit: int = MAX_CELL) -> str:
     return "<br>".join(re.sub(r"(?<![^\W_])_|_(?![^\W_])", "&#95;", line) for line in escaped)
 
 
-def code(value: object, limit: int = MAX_CELL) -> str:
+def code(value: object) -> str:
     """A value of the data as a `<code>` cell; a list shows its first five elements."""
     if isinstance(value, list | tuple):
         shown = [str(element) for element in value[:5]] + ["..."] * (len(value) > 5)
-        return f"<code>{plain('[' + ', '.join(shown) + ']', limit)}</code>"
-    return f"<code>{plain(str(value), limit)}</code>"
+        value = f"[{', '.join(shown)}]"
+    return f"<code>{plain(str(value))}</code>"
 
 
 def number(value: object) -> str:
@@ -90,10 +90,9 @@ def fence(text: str, language: str = "") -> str:
     return f"{ticks}{language}\n{text}\n{ticks}"
 
 
-def json_block(values: Mapping[str, object], *, indent: str = "  ") -> str:
-    """Parameters as a fenced JSON block, indented so that it belongs to the list entry above it."""
-    block = fence(json.dumps(values, indent=4, ensure_ascii=False), "json")
-    return "\n".join(indent + line for line in block.split("\n"))
+def json_block(values: Mapping[str, object]) -> str:
+    """Parameters as a fenced JSON block."""
+    return fence(json.dumps(values, indent=4, ensure_ascii=False), "json")
 
 
 def joined(words: Sequence[str]) -> str:

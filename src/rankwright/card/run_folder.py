@@ -6,11 +6,12 @@ In: a run folder as `training/` and `workflow/` write it. Out: `RunFolder`, the 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, field_validator
 
 from rankwright.config import RunConfig, read_config
+from rankwright.encoder.spec import Kind
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation.comparison import Comparison
 from rankwright.evaluation.parity import Certificate, weights_sha256
@@ -52,6 +53,13 @@ class Truncation(Facts):
     tokens_lost: int
 
 
+class Overlap(Facts):
+    """Queries and judged pairs of evaluation data that are also in the training data, word for word."""
+
+    queries: int
+    pairs: int
+
+
 class DatasetFacts(Facts):
     """One data set of the run, as it was read."""
 
@@ -63,14 +71,7 @@ class DatasetFacts(Facts):
     statistics: dict[str, ColumnStatistics] = {}
     samples: tuple[dict[str, object], ...] = ()
     truncation: Truncation | None = None
-    overlap: "Overlap | None" = None
-
-
-class Overlap(Facts):
-    """Queries and judged pairs of evaluation data that are also in the training data, word for word."""
-
-    queries: int
-    pairs: int
+    overlap: Overlap | None = None
 
 
 class DataFacts(Facts):
@@ -141,7 +142,7 @@ class Energy(Facts):
 class Summary(Facts):
     """`summary.json`: what came out of the run."""
 
-    kind: Literal["bi-encoder", "cross-encoder"]
+    kind: Kind
     base: str
     base_is_hub: bool
     base_revision: str | None = None

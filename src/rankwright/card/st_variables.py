@@ -166,7 +166,7 @@ def _metrics(group: Measured) -> dict[str, object]:
         "description": TASK_NAMES[main.task],
         "dataset_name": main.dataset,
         "class_name": "rankwright.evaluate",
-        "config_code": json_block(main.parameters) if main.parameters else "",
+        "config_code": _indented(json_block(main.parameters)) if main.parameters else "",
         "table": f"{measures_table(group)}\n",
     }
 
@@ -182,7 +182,7 @@ def _dataset(dataset: DatasetFacts, loss: LossFacts) -> TemplateDataset:
         loss={"fullname": loss.fullname},
     )
     if config := loss_config(loss):
-        values["loss"] = {"fullname": loss.fullname, "config_code": json_block(config)}
+        values["loss"] = {"fullname": loss.fullname, "config_code": _indented(json_block(config))}
     return values
 
 
@@ -193,4 +193,5 @@ def loss_config(loss: LossFacts) -> dict[str, object]:
 
 
 def _indented(markdown: str) -> str:
+    """So that it belongs to the list entry above it."""
     return "\n".join(f"  {line}" for line in markdown.split("\n"))

@@ -65,8 +65,7 @@ def _rows_by_step(metrics: Sequence[Mapping[str, object]], logging_steps: int) -
     last = steps[-1] if steps else None
     for row in metrics:
         step = int(row["step"])  # type: ignore[call-overload]
-        evaluated = {key: value for key, value in row.items() if key.startswith("eval_")}
-        shown: dict[str, object] = dict(evaluated)
+        shown = {key: value for key, value in row.items() if key.startswith("eval_")}
         loss = row.get("loss")
         if isinstance(loss, int | float):
             window.append(loss)

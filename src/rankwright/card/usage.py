@@ -11,8 +11,7 @@ from rankwright.card.markdown import fence, number, plain, table
 from rankwright.card.metadata import CLASS_NAMES
 from rankwright.card.run_folder import RunFolder, Usage
 from rankwright.hub_upload import NAMELESS
-
-ST_CLASS_NAMES = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}
+from rankwright.models.checkpoint_files import MODEL_TYPES
 
 PRIVATE = "..."
 """Stands in a snippet for a text that the run keeps to itself."""
@@ -31,7 +30,7 @@ def snippet(run: RunFolder, *, library: str) -> str:
         A fenced block; without an example, the code that loads the model.
     """
     kind, usage = run.summary.kind, run.summary.usage
-    class_name = (CLASS_NAMES if library == "rankwright" else ST_CLASS_NAMES)[kind]
+    class_name = (CLASS_NAMES if library == "rankwright" else MODEL_TYPES)[kind]
     to_numpy = "" if library == "rankwright" else ".numpy()"  # similarity() of sentence-transformers gives a tensor
     model_id = run.config.card.model_id or NAMELESS
     lines = [f"from {library} import {class_name}", "", f'model = {class_name}("{model_id}")']

@@ -9,12 +9,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Train, measure, document and run text rankers: bi-encoders that retrieve and cross-encoders that rerank.",
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 class Kind(StrEnum):
@@ -64,8 +59,14 @@ def train(
     train_data: Annotated[
         str | None, typer.Option("--train", "--data", help="File of pairs, BEIR folder, Hub id.")
     ] = None,
-    eval_data: Annotated[str | None, typer.Option("--eval", help="What to measure on: pairs or a BEIR folder.")] = None,
-    loss: Annotated[str | None, typer.Option(help="Name of the loss.")] = None,
+    eval_data: Annotated[
+        str | None,
+        typer.Option("--eval", help="Pairs or a BEIR folder to measure on; default: a tenth of the queries."),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="binary_cross_entropy, cross_entropy, mean_squared_error or multiple_negatives_ranking."),
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Steps in all, in place of --epochs.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -74,7 +75,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of all that is drawn.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
     column: Column = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE of the config.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE of the config; --dry-run shows all.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config and the plan, and stop.")
     ] = False,
@@ -88,7 +91,7 @@ def train(
 
     flags = {
         "model.base": base,
-        "kind": None if kind is None else kind.value,
+        "kind": kind,
         "data.train": train_data,
         "data.eval": eval_data,
         "loss.name": loss,
@@ -127,7 +130,7 @@ def evaluate(
 
     evaluate_verb(
         arguments,
-        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind and kind.value},
+        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind},
         data_options={"split": split, "first_stage": first_stage, "columns": column or []},
         settings={"measures": measures, "dims": dims, "top_k": top_k, "primary": primary},
         references=references,
@@ -142,7 +145,7 @@ def rank(
     query: Annotated[str, typer.Argument(help="The query.")],
     documents: Annotated[str, typer.Argument(metavar="FILE|-", help="One document a line, or JSONL/CSV; - for stdin.")],
     *,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Show the best so many.")] = 10,
+    top_k: Annotated[int, typer.Option(min=1, help="Show the best so many.")] = 10,
     kind: Annotated[Kind | None, typer.Option(help="Kind of the model; default: what its files say.")] = None,
     column: Annotated[str | None, typer.Option(help="Column of the file that holds the documents.")] = None,
     dtype: Dtype = "auto",
@@ -157,7 +160,7 @@ def rank(
         model,
         query,
         documents,
-        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind and kind.value},
+        model_options={"dtype": dtype, "engine": engine, "max_length": max_length, "kind": kind},
         top_k=top_k,
         column=column,
         as_json=json_,
@@ -241,7 +244,7 @@ def verify(
     """
     from rankwright.cli.verify import verify_verb
 
-    verify_verb(model, texts, column=column, kind=kind and kind.value, out=out, as_json=json_)
+    verify_verb(model, texts, column=column, kind=kind, out=out, as_json=json_)
 
 
 @app.command()
@@ -265,7 +268,7 @@ def bench(
         model,
         texts,
         column=column,
-        settings={"kind": kind and kind.value, "lengths": lengths, "seconds": seconds},
+        settings={"kind": kind, "lengths": lengths, "seconds": seconds},
         out=out,
         as_json=json_,
     )
@@ -292,7 +295,7 @@ def quantize(
     """
     from rankwright.cli.quantize import quantize_verb
 
-    quantize_verb(model, texts, out=out, data=data or [], column=column, kind=kind and kind.value, as_json=json_)
+    quantize_verb(model, texts, out=out, data=data or [], column=column, kind=kind, as_json=json_)
 
 
 @app.command()

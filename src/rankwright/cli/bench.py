@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rankwright.cli.printing import print_json, print_table, say
-from rankwright.cli.verbs import make_room, whole_numbers
+from rankwright.cli.verbs import check_column, make_room, whole_numbers
 from rankwright.data import read_texts
 from rankwright.files import write_json
 from rankwright.workflow.speed import measure_speed, speed_rows
@@ -25,6 +25,7 @@ def bench_verb(
     as_json: bool,
 ) -> None:
     """Measure a model in each engine and native type."""
+    check_column(column, source)
     make_room(out)
     found = measure_speed(
         model,

@@ -18,7 +18,7 @@ def demo_verb(*, base: str | None, out: Path, max_steps: int | None) -> None:
     result = run_demo(out=out, base=base, max_steps=max_steps, watch=terminal_watch())
     print_evaluations([*result.run.references, *result.run.trained])
     for dim, comparison in result.comparisons:
-        sys.stdout.write(f"{dim:>4} dimensions: {comparison_line(comparison.to_json())}\n")
+        sys.stdout.write(f"{dim:>4} dimensions: {comparison_line(comparison)}\n")
     for answer in result.answers:
         sys.stdout.write(f"\nquery: {answer['query']}\n")
         for i, found in enumerate(answer["answers"], start=1):

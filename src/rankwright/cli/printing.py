@@ -61,17 +61,13 @@ def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
     """A sentence for each comparison."""
     for c in comparisons:
-        sys.stdout.write(comparison_line(c.to_json()) + "\n")
+        sys.stdout.write(comparison_line(c) + "\n")
 
 
-def comparison_line(facts: dict[str, Any]) -> str:
+def comparison_line(c: Comparison) -> str:
     """Difference, interval and verdict in one line."""
-    verdict = {
-        "better": "better than",
-        "worse": "WORSE than",
-        "no difference shown": "no difference shown from",
-    }[str(facts["verdict"])]
+    verdicts = {"better": "better than", "worse": "WORSE than", "no difference shown": "no difference shown from"}
     return (
-        f"{facts['measure']} {facts['value']:.4f}: {verdict} {facts['reference']} ({facts['reference_value']:.4f}), "
-        f"difference {facts['difference']:+.4f} [{facts['low']:+.4f}, {facts['high']:+.4f}], p = {facts['p_value']:.2g}"
+        f"{c.measure} {c.value:.4f}: {verdicts[c.verdict]} {c.reference} ({c.reference_value:.4f}), "
+        f"difference {c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}], p = {c.p_value:.2g}"
     )

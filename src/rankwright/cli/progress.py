@@ -44,9 +44,6 @@ def step_line(row: Mapping[str, object]) -> str:
 
 def evaluation_line(row: Mapping[str, object]) -> str:
     """One evaluation in words."""
-    shown = [f"{key.removeprefix('eval_')} {value:.4f}" for key, value in row.items() if _is_shown(key, value)]
+    measured = ((key, value) for key, value in row.items() if key.startswith("eval_") and isinstance(value, float))
+    shown = [f"{key.removeprefix('eval_')} {value:.4f}" for key, value in measured]
     return f"step {row['step']}/{row['num_steps']}  evaluation: {'  '.join(shown[:6])}"
-
-
-def _is_shown(key: str, value: object) -> bool:
-    return key.startswith("eval_") and isinstance(value, float)

@@ -25,10 +25,10 @@ def train_verb(
     as_json: bool,
 ) -> None:
     """Train, and print the measured result."""
-    from rankwright.cli.printing import comparison_line, print_comparisons, print_evaluations, print_json
+    from rankwright.cli.printing import print_comparisons, print_evaluations, print_json
     from rankwright.cli.progress import terminal_watch
     from rankwright.config import read_config
-    from rankwright.evaluation.comparison import stronger
+    from rankwright.evaluation.comparison import Comparison, stronger
     from rankwright.workflow.folder import has_checkpoint
     from rankwright.workflow.runs import plan_run, run_config
 
@@ -56,9 +56,10 @@ def train_verb(
         print_json(result.summary)
         return
     print_evaluations([*result.references, *result.trained])
-    if verdict := result.summary.get("comparison"):
-        sys.stdout.write(comparison_line(verdict) + "\n")
-        print_comparisons(stronger(result.trained[0], result.references, reference=verdict["reference"]))
+    if facts := result.summary.get("comparison"):
+        verdict = Comparison(**facts)
+        rivals = stronger(result.trained[0], result.references, reference=verdict.reference)
+        print_comparisons([verdict, *rivals])
     sys.stdout.write(f"model and card: {result.folder / 'model'}\n")
 
 
@@ -115,7 +116,7 @@ def rank_verb(
     documents: str,
     *,
     model_options: Mapping[str, Any],
-    top_k: int | None,
+    top_k: int,
     column: str | None,
     as_json: bool,
 ) -> None:
@@ -232,6 +233,12 @@ def whole_numbers(text: str | None, flag: str) -> list[int]:
     if bad is not None:
         raise ConfigError(f"{flag} {text}: {bad!r} is not a whole number above 0.")
     return [int(part) for part in parts]
+
+
+def check_column(column: str | None, source: str | None) -> None:
+    """Refuse the column of a file that was not given."""
+    if column is not None and source is None:
+        raise ConfigError(f"--column {column} has no effect without a FILE. Name the file, or remove it.")
 
 
 def make_room(out: Path | None) -> None:

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from rankwright.cli.printing import print_json, print_table, say
-from rankwright.cli.verbs import make_room
-from rankwright.errors import ConfigError
+from rankwright.cli.verbs import check_column, make_room
 from rankwright.evaluation.parity import Certificate, parity_rows, parity_sentences, unit_of
 from rankwright.files import write_json
 from rankwright.workflow.verify import verify
@@ -18,8 +17,7 @@ def verify_verb(
     model: str, source: str | None, *, column: str | None, kind: str | None, out: Path | None, as_json: bool
 ) -> None:
     """Compare a model's engines with a reference, and say whether they agree."""
-    if column is not None and source is None:
-        raise ConfigError(f"--column {column} has no effect without a FILE. Name the file, or remove it.")
+    check_column(column, source)
     make_room(out)
     found = verify(model, source=source, column=column, kind=kind, say=say)
     if out is not None:
@@ -35,7 +33,8 @@ def verify_verb(
 def print_certificate(found: Certificate) -> None:
     """A row for each engine and type, the texts that differ most where something is wrong, and the verdict."""
     given = f", {found.num_given} rows of a file among them" if found.num_given else ""
-    print_table(parity_rows(found), title=f"{found.model} ({found.kind}) on {found.num_texts} {unit_of(found)}{given}")
+    compared = f"{found.num_texts} {unit_of(found.kind)}{given}"
+    print_table(parity_rows(found), title=f"{found.model} ({found.kind}) on {compared}")
     for text in found.differing_texts:
         sys.stdout.write(f"other token ids: {text}\n")
     for engine in found.engines:

@@ -76,19 +76,20 @@ def _describe(values: Sequence[object], count_tokens: Callable[[list[str]], list
     texts = [value for value in values if isinstance(value, str)]
     lists = [value for value in values if isinstance(value, list)]
     if texts and count_tokens is not None:
-        return {"type": "string", "tokens": _range(count_tokens(texts))}
+        return {"type": "string", "tokens": value_range(count_tokens(texts))}
     if texts:
-        return {"type": "string", "characters": _range([len(text) for text in texts])}
+        return {"type": "string", "characters": value_range([len(text) for text in texts])}
     if lists:
-        return {"type": "list", "elements": _range([len(value) for value in lists])}
+        return {"type": "list", "elements": value_range([len(value) for value in lists])}
     labels = [value for value in values if isinstance(value, float)]
     if not all(label.is_integer() for label in labels):
-        return {"type": "float", "value": _range(labels)}
+        return {"type": "float", "value": value_range(labels)}
     counts = Counter(int(label) for label in labels)
     shares = {str(value): round(counts[value] / len(labels), 4) for value in sorted(counts)}
-    described: dict[str, object] = {"type": "int", "value": _range([int(label) for label in labels])}
+    described: dict[str, object] = {"type": "int", "value": value_range([int(label) for label in labels])}
     return described | {"values": shares} if len(shares) <= MAX_VALUES else described
 
 
-def _range(numbers: Sequence[float]) -> dict[str, float]:
+def value_range(numbers: Sequence[float]) -> dict[str, float]:
+    """Gives the smallest, the mean and the largest number."""
     return {"min": min(numbers), "mean": round(sum(numbers) / len(numbers), 2), "max": max(numbers)}

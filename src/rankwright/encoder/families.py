@@ -108,9 +108,9 @@ class Head:
 class Family:
     """Where a family keeps its weights, and what its config calls its sizes.
 
-    `prefix` is the encoder's place in a model with a head. `layer` and `embeddings` choose the functions of
-    `architecture.py`; `position_ids_start` is the config key of the pad id from which positions count. `kept` names the
-    tensors of the encoder that embeddings do not need.
+    `prefix` is the encoder's place in a model with a head. `layer` is a key of `LAYERS` in
+    `architecture.py`; `position_ids_start` is the pad id from which positions count, or its config key. `kept` names
+    the tensors of the encoder that embeddings do not need.
     """
 
     prefix: str

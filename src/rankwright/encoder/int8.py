@@ -60,9 +60,8 @@ def fit(samples_NI: np.ndarray, low_I: np.ndarray, high_I: np.ndarray, weights: 
     for strength in STRENGTHS:
         size_I = range_I**strength / largest_I ** (1 - strength)
         step_I = (size_I * (range_I / size_I).max() / LEVELS).astype(np.float32)
-        start_I = ((low_I + high_I) / 2 - LEVELS / 2 * step_I).astype(
-            np.float32
-        )  # the range in the middle of the levels
+        # the range in the middle of the levels
+        start_I = ((low_I + high_I) / 2 - LEVELS / 2 * step_I).astype(np.float32)
         found = [output(samples_NI, weight_OI, start_I, step_I) for weight_OI in weights]
         shifts = [(y_NO - found_NO).mean(0) for y_NO, found_NO in zip(exact, found, strict=True)]
         errors = [

@@ -1,8 +1,8 @@
 """The description executed by torch, packed: linear layers see T tokens, attention works inside each text.
 
 In: `TokenBatch`. Does: `architecture.forward` on the real `nn.Linear`, `nn.Embedding` and `nn.LayerNorm` at their
-Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, P padded rows, G texts of a group, L
-their length.
+Hugging Face paths. Out: embeddings_BE or logits_BN. Letters: T packed tokens, B texts, L tokens of the longest one, D
+features, H heads.
 """
 
 import os
@@ -77,7 +77,8 @@ class TorchEncoder(nn.Module):
         if isinstance(batch, PackedInputs):
             return architecture.forward(TorchOps(self, self, batch), self.spec).float()
         device = next(self.parameters()).device
-        with _own_randomness(device) if self.training else nullcontext():
+        # GPUs and transformers draw from the caller's generators, which are given back as they were
+        with fork_rng([device] if device.type == "cuda" else []) if self.training else nullcontext():
             inputs = PackedInputs.of(batch, device, dropout_seed=dropout_seed if self.training else None)
             is_native = self.spec.foreign is None
             casts = is_native and device.type == "cuda" and torch.is_autocast_enabled("cuda")
@@ -252,11 +253,6 @@ def _called(module: nn.Module, x: Tensor) -> Tensor:
     if isinstance(weight, Tensor) and weight.dtype in (torch.bfloat16, torch.float16) and x.dtype == torch.float32:
         return module(x.to(weight.dtype))
     return module(x)
-
-
-def _own_randomness(device: torch.device) -> Any:
-    """A context that gives the caller's random numbers back as they were: GPUs and transformers draw from those."""
-    return fork_rng([device] if device.type == "cuda" else [])
 
 
 def _layer_paths(spec: ModelSpec) -> set[str]:

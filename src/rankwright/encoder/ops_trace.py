@@ -1,6 +1,6 @@
 """The parameters of a model, listed by running its description without numbers.
 
-In: `ModelSpec`. Out: `Parameter`s under their Hugging Face names. Values here are feature counts (int).
+In: `ModelSpec`. Out: `Parameters` under their Hugging Face names. Values here are feature counts (int).
 """
 
 from dataclasses import dataclass

@@ -126,7 +126,7 @@ def _bm25(documents: Sequence[str]) -> Callable[[str], np.ndarray]:
     try:
         import bm25s
     except ImportError as err:
-        raise MissingExtraError("the BM25 reference", "train", "bm25s") from err
+        raise MissingExtraError("the BM25 reference", "search", "bm25s") from err
     tokens = [words(document) for document in documents]
     known = {word for document in tokens for word in document}
     if not known:

@@ -120,24 +120,23 @@ def place_in_query(query_N: np.ndarray) -> np.ndarray:
 
 def _accuracy(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """1 where a relevant document is among the first k."""
-    return (found.within(k).sum() > 0).astype(np.float64)
+    return (found.sum() > 0).astype(np.float64)
 
 
 def _precision(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """Hits over k, also where the run has fewer than k documents."""
     assert k is not None
-    return found.within(k).sum() / k
+    return found.sum() / k
 
 
 def _recall(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """Share of the relevant documents that is among the first k."""
-    return _ratio(found.within(k).sum(), ideal.sum())
+    return _ratio(found.sum(), ideal.sum())
 
 
 def _mrr(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """1 / rank of the first relevant document; 0 where it is not among the first k."""
-    near = found.within(k)
-    return near.sum((place_in_query(near.query_N) == 0) / (near.rank_N + 1))
+    return found.sum((place_in_query(found.query_N) == 0) / (found.rank_N + 1))
 
 
 def _ndcg(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
@@ -146,7 +145,7 @@ def _ndcg(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     Source:
         Jarvelin and Kekalainen 2002, https://doi.org/10.1145/582415.582418
     """
-    found, ideal = found.within(k), ideal.within(k)
+    ideal = ideal.within(k)
     return _ratio(
         found.sum(found.grade_N / np.log2(found.rank_N + 2)), ideal.sum(ideal.grade_N / np.log2(ideal.rank_N + 2))
     )
@@ -154,14 +153,14 @@ def _ndcg(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
 
 def _ndcg_binary(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """`ndcg` with every relevant document of grade 1, as sentence-transformers computes it."""
-    found, ideal = found.within(k), ideal.within(k)
+    ideal = ideal.within(k)
     return _ratio(found.sum(1 / np.log2(found.rank_N + 2)), ideal.sum(1 / np.log2(ideal.rank_N + 2)))
 
 
 def _average_precision(found: Hits, ideal: Hits, k: int | None) -> np.ndarray:
     """Mean of the precision at each relevant document, over min(k, number of relevant documents)."""
-    found, ideal = found.within(k), ideal.within(k)
-    return _ratio(found.sum((place_in_query(found.query_N) + 1) / (found.rank_N + 1)), ideal.sum())
+    precision_N = (place_in_query(found.query_N) + 1) / (found.rank_N + 1)
+    return _ratio(found.sum(precision_N), ideal.within(k).sum())
 
 
 MEASURES: dict[str, Callable[[Hits, Hits, int | None], np.ndarray]] = {
@@ -173,6 +172,7 @@ MEASURES: dict[str, Callable[[Hits, Hits, int | None], np.ndarray]] = {
     "ndcg_binary": _ndcg_binary,
     "map": _average_precision,
 }
+"""Each takes the hits among the first k, all that there are to find, and k."""
 
 
 def _ratio(part_B: np.ndarray, whole_B: np.ndarray) -> np.ndarray:

@@ -4,13 +4,14 @@ In: the `Output` of both. Out: `EngineParity`, and the `Certificate` that a run 
 texts (or pairs), E values of each, P pairs of a query and a document.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+
+from rankwright.data import content_sha256
+from rankwright.encoder.spec import Kind
 
 TOLERANCES: Mapping[str, Mapping[str, float]] = {
     "bi-encoder": {"float32": 1e-5, "bfloat16": 2e-2, "float16": 2.5e-3, "int8": 6e-2},
@@ -90,7 +91,7 @@ class Certificate:
     """
 
     model: str
-    kind: Literal["bi-encoder", "cross-encoder"]
+    kind: Kind
     weights_sha256: str | None
     reference: str
     has_library: bool
@@ -189,10 +190,7 @@ def weights_sha256(folder: Path) -> str | None:
         The SHA-256 of its model.safetensors; None where there is none.
     """
     path = folder / "model.safetensors"
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return content_sha256(path) if path.is_file() else None
 
 
 def parity_rows(found: Certificate) -> list[list[str]]:
@@ -204,7 +202,7 @@ def parity_rows(found: Certificate) -> list[list[str]]:
     Returns:
         The head, the reference, then a row for each engine and type.
     """
-    unit = unit_of(found)
+    unit = unit_of(found.kind)
     head = ["engine", "type", "largest difference", "allowed", "mean", "Kendall's tau", f"{unit}/s", "speed", "agrees"]
     reference = [found.reference, "float32", "-", "-", "-", "-", f"{found.reference_texts_per_s:,.1f}", "1.00x", "-"]
     return [head, reference, *(_row(engine) for engine in found.engines)]
@@ -219,7 +217,7 @@ def parity_sentences(found: Certificate) -> list[str]:
     Returns:
         What it was compared with where that is no library, the token ids, and the verdict.
     """
-    unit = unit_of(found)
+    unit = unit_of(found.kind)
     if not found.has_library:
         tokens = (
             "No reference library was installed (pip install sentence-transformers): the engines stand beside "
@@ -234,9 +232,9 @@ def parity_sentences(found: Certificate) -> list[str]:
     return [tokens, f"{verdict} with {found.reference}{f': {failed}' if failed else ''}."]
 
 
-def unit_of(found: Certificate) -> str:
-    """What a certificate counts: "texts", or "pairs" for a cross-encoder."""
-    return "pairs" if found.kind == "cross-encoder" else "texts"
+def unit_of(kind: str) -> str:
+    """What a model of that kind runs: "texts", or "pairs" for a cross-encoder."""
+    return "pairs" if kind == "cross-encoder" else "texts"
 
 
 def _row(engine: EngineParity) -> list[str]:

@@ -54,7 +54,8 @@ class BiEncoder(Model):
         similarity: "cosine", "dot", "euclidean" or "manhattan"; None: the checkpoint's, else cosine.
         max_length: tokens of a text at most; None: the checkpoint's.
         engine: "auto", "openvino" (CPU, no torch) or "torch".
-        dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16".
+        dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16", or "int8" of
+            a folder that `rankwright quantize` wrote.
         prompts: prompts by name, added to the checkpoint's.
         default_prompt_name: the prompt of `encode` when it is given none.
         trust_remote_code: let transformers run the code that the checkpoint brings for its model and tokenizer (it is

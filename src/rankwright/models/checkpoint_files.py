@@ -27,7 +27,7 @@ from rankwright.models.weights import static_table
 from rankwright.text.tokenizer_transformers import backend_of, has_chat_template, open_with_transformers
 
 MODEL_TYPES: dict[Kind, str] = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}
-"""Our kinds -> `model_type` of config_sentence_transformers.json."""
+"""Our kinds -> the classes of sentence-transformers, the `model_type` of config_sentence_transformers.json."""
 
 _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{family}_config.json"
@@ -97,7 +97,7 @@ class CheckpointFiles:
             # a cross-encoder of one module gives scores by itself
             has_own_head = self.kind == "cross-encoder" and len(self.entries) == 1
             return () if has_own_head else read_modules(self.folder, self.entries, self.kind)
-        if self.input.class_name == "StaticEmbedding":
+        if self._is_table:
             return (Normalize(),) if self._plain_config.get("normalize", False) else ()
         if self.kind == "bi-encoder":
             return (Pooling(),)
@@ -167,7 +167,7 @@ class CheckpointFiles:
     @cached_property
     def config(self) -> dict[str, Any]:
         """config.json; empty for a model without a transformer."""
-        if self.input.class_name == "StaticEmbedding":
+        if self._is_table:
             return {}
         if (self.input_folder / "adapter_config.json").is_file():
             raise ModelFormatError(
@@ -192,7 +192,7 @@ class CheckpointFiles:
     @cached_property
     def foreign(self) -> Foreign | None:
         """How transformers runs it, where the family is not ours or the user trusts the checkpoint's own code."""
-        if self.input.class_name == "StaticEmbedding":
+        if self._is_table:
             return None
         # a decoder of a family of ours sees only what is before a token
         is_ours = self.config.get("model_type") in FAMILIES and not self.config.get("is_decoder")
@@ -214,7 +214,7 @@ class CheckpointFiles:
     @cached_property
     def architecture(self) -> Architecture:
         """Family and sizes of the first module."""
-        if self.input.class_name == "StaticEmbedding":
+        if self._is_table:
             rows, size = static_table(self.input_folder).shape
             return Architecture(STATIC, 0, size, 1, 0, vocab_size=rows, max_positions=_UNLIMITED)
         if self.foreign is None:
@@ -222,6 +222,11 @@ class CheckpointFiles:
         from rankwright.encoder.foreign import foreign_architecture
 
         return foreign_architecture(self.foreign)
+
+    @property
+    def _is_table(self) -> bool:
+        """Whether it begins with static embeddings, in place of a transformer."""
+        return self.input.class_name == "StaticEmbedding"
 
     @property
     def _plain_config(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import MissingExtraError, ModelFormatError
+from rankwright.hub import ROUTER_CONFIGS
 from rankwright.json_values import COUNT, FLAG, RATE, SIZE, TEXT, Expected, read_json, read_object, value_of
 
 TANH = "torch.nn.modules.activation.Tanh"
@@ -271,8 +272,8 @@ def _inside(file: Path, path: str) -> str:
 
 def _read_router(folder: Path, router: Entry) -> dict[str | None, tuple[Entry, ...]]:
     """The modules of each route, by the tasks that take it, resolved in the order of sentence-transformers."""
-    names = ("router_config.json", "config.json")
-    path = next((p for name in names if (p := folder / router.path / name).is_file()), folder / router.path / names[0])
+    paths = [folder / router.path / name for name in ROUTER_CONFIGS]
+    path = next((path for path in paths if path.is_file()), paths[0])
     config = read_object(path)
     try:
         types = {name: _class_name(module_type) for name, module_type in config["types"].items()}

@@ -64,7 +64,6 @@ def write_checkpoint(
     tensors: Mapping[str, np.ndarray],
     *,
     source: Path,
-    readme: str | None = None,
     levels: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Writes the whole checkpoint; the folder appears, or is replaced, only when all of it is on disk.
@@ -73,9 +72,8 @@ def write_checkpoint(
         folder: where; an old checkpoint there is replaced.
         spec: what the configs say.
         tensors: the weights as they are to be stored; those of a dense layer after its folder's name.
-        source: the checkpoint whose tokenizer files are copied; may be `folder` itself. All of
-            it is copied where the model has a router.
-        readme: the model card.
+        source: the checkpoint whose tokenizer files are copied; may be `folder` itself. All of it is copied where the
+            model has a router.
         levels: of int8, fitted to these tensors.
 
     Raises:
@@ -89,8 +87,6 @@ def write_checkpoint(
         new = Path(temporary) / "new"
         new.mkdir()
         _write_files(new, spec, tensors, source=source)
-        if readme is not None:
-            (new / "README.md").write_text(readme, encoding="utf-8")
         if levels is not None:
             write_levels(new, levels, tensors)
         for path in [*new.rglob("*"), new]:

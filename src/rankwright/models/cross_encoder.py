@@ -34,7 +34,8 @@ class CrossEncoder(Model):
             None: the checkpoint's, else sigmoid for one label and none for several.
         device: "auto", "cpu", "cuda", ...
         engine: "auto", "openvino" (CPU, no torch) or "torch".
-        dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16".
+        dtype: type of the computation: "auto" (the fastest native one), "float32", "bfloat16", "float16", or "int8" of
+            a folder that `rankwright quantize` wrote.
         prompts: prompts by name, added to the checkpoint's.
         default_prompt_name: the prompt of `predict` when it is given none.
         trust_remote_code: let transformers run the code that the checkpoint brings for its model and tokenizer (it is

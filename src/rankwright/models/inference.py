@@ -23,7 +23,6 @@ FEW_TOKENS = 1024
 """Where there are no more in all, one batch runs after the other, each with all of the device. Not tuned: it is one
 batch of one core, not worth a second graph."""
 
-
 CHUNK_CHARS = 1 << 22
 """Characters of a chunk, as 8,192 texts of 500 have: its tokens, before they are cut, take 150 bytes each."""
 

@@ -56,9 +56,8 @@ class Checkpoint:
     """An opened checkpoint. `engine` is made at first use, once, whichever thread comes first.
 
     `kept` are tensors that the model does not use and that saving writes again; `levels` are those of int8, where the
-    parameters were calibrated for it; `routes` are the checkpoints that texts
-    of a task run through, where a router sends them elsewhere; `takes_any` is false where it sends texts without a task
-    nowhere.
+    parameters were calibrated for it; `routes` are the checkpoints that texts of a task run through, where a router
+    sends them elsewhere; `takes_any` is false where it sends texts without a task nowhere.
     """
 
     folder: Path

@@ -12,7 +12,7 @@ the classes of our model families; any other tokenizer.json is taken as it is.
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -360,7 +360,7 @@ class _TokenizerClass:
     mask_takes_space: bool = False
     ends: tuple[str, ...] = ("cls_token", "sep_token")
     vocabulary: tuple[str, ...] = ()
-    read_model: Callable[..., models.Model] = field(default=models.WordPiece.from_file)
+    read_model: Callable[..., models.Model] = models.WordPiece.from_file
 
 
 _BRACKETS = {

@@ -5,7 +5,7 @@ Letters: B rows, C documents (the B positives first), E embedding, T tokens.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from rankwright.records import LabelledPair, PositivePair
 from rankwright.text import TokenBatch
 
 
-@runtime_checkable
 class Tokenize(Protocol):
     """`tokenize` of both model classes."""
 

@@ -35,13 +35,8 @@ from rankwright.training.stopping import stop_signals
 
 logger = logging.getLogger(__name__)
 
-
 STEPS_BETWEEN_RELEASES = 10
 """Steps after which freed memory is given back, which takes a tenth of a second or two."""
-
-
-def _say_nothing(row: Mapping[str, object]) -> None:
-    """The log of a job that needs none."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Job:
     save_model: Callable[[Path, nn.Module], None]
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
     primary: str = "loss"
-    log: Callable[[Mapping[str, object]], None] = _say_nothing
+    log: Callable[[Mapping[str, object]], None] = lambda row: None
 
 
 def run_training(  # noqa: C901  (a recipe is better whole)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rankwright.config import CardConfig, LossConfig
 from rankwright.data import PairTable, table_statistics
-from rankwright.data.statistics import NUM_SAMPLES
+from rankwright.data.statistics import NUM_ROWS, NUM_SAMPLES, value_range
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
@@ -93,14 +93,17 @@ def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder,
         return data_facts(data.table, model, card)
     assert data.retrieval is not None
     queries, documents = list(data.retrieval.queries.values()), list(data.retrieval.documents.values())
-    sides = {"query": queries, "document": documents}
+    counts = {
+        "query": model.tokenizer.count(queries[:NUM_ROWS]),
+        "document": model.tokenizer.count(documents[:NUM_ROWS]),
+    }
     return {
         "name": data.name,
         "source": data.source,
         "size": len(queries),
-        "columns": list(sides),
+        "columns": list(counts),
         "sha256": data.sha256,
-        "statistics": {name: {"type": "string", "tokens": _spread(model, texts)} for name, texts in sides.items()},
+        "statistics": {name: {"type": "string", "tokens": value_range(tokens)} for name, tokens in counts.items()},
         "samples": [],
         "truncation": _truncation(documents[:MEASURED_ROWS], model),
     }
@@ -176,11 +179,6 @@ def _truncation(texts: list[Any], model: BiEncoder | CrossEncoder) -> dict[str, 
     for start in range(0, len(texts), 1000):
         report += model.tokenizer.batch(texts[start : start + 1000])[1]
     return {"texts": report.num_texts, "truncated": report.num_truncated, "tokens_lost": report.tokens_lost}
-
-
-def _spread(model: BiEncoder | CrossEncoder, texts: list[str]) -> dict[str, float]:
-    counts = model.tokenizer.count(texts[:1000])
-    return {"min": min(counts), "mean": round(sum(counts) / len(counts), 2), "max": max(counts)}
 
 
 def _version(package: str) -> str:

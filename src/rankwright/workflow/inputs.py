@@ -99,7 +99,6 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
     source = data.train if given.train is None else given.train
     if isinstance(source, str) and not source:
         raise ConfigError('data.train is missing: give --train FILE, or train = "..." in [data].')
-    in_batch = loss == "multiple_negatives_ranking"
     table = read_pairs(
         source,
         columns=data.columns or None,
@@ -108,22 +107,19 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
         label_range=_label_range(config),
         integer_labels=loss == "cross_entropy",
     )
-    held_out: EvaluationData | None = None
     wanted = data.eval if given.evaluation is None else given.evaluation
     if wanted is None:
-        table, held_out = hold_out(table)
+        table, wanted = hold_out(table)
     _check_conversion(config, table)
-    if in_batch and table.kind == "labelled":
+    if loss != "multiple_negatives_ranking":
+        table.labelled_rows()  # an error where there are no labels
+    elif table.kind == "labelled":
         labels = [row.label for row in table.labelled_rows()]
         table = labelled_to_positive(table, min_label=data.min_label, num_negatives=data.num_negatives)
         _say_what_is_kept(labels, data.min_label)
-    if not in_batch:
-        table.labelled_rows()
-    if held_out is not None:
-        return Inputs(table, held_out)
-    if isinstance(wanted, EvaluationData):
-        return Inputs(table, wanted)
-    return Inputs(table, read_evaluation_data(wanted, columns=data.columns or None, split=data.eval_split))
+    if not isinstance(wanted, EvaluationData):
+        wanted = read_evaluation_data(wanted, columns=data.columns or None, split=data.eval_split)
+    return Inputs(table, wanted)
 
 
 def hold_out(table: PairTable) -> tuple[PairTable, EvaluationData]:

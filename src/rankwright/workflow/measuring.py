@@ -142,25 +142,20 @@ def measure_model(
         Retrieval at each size for a bi-encoder and a corpus; reranking for a cross-encoder (of the first stage, else of
         BM25's) and for judged pairs; classification or similarity for labelled pairs.
     """
-    evaluations: list[Evaluation] = []
     if isinstance(model, BiEncoder):
         dims = settings.dims or (model.get_embedding_dimension(),)
-        embed = Embedder(model, data)
+        embed, similarity = Embedder(model, data), model.similarity_fn_name
         if data.retrieval is not None and data.has_corpus:
-            measures = settings.measures or RETRIEVAL_MEASURES
-            evaluations += evaluate_retrieval(
+            return evaluate_retrieval(
                 embed.retrieval(),
                 data.retrieval,
-                similarity=model.similarity_fn_name,
+                similarity=similarity,
                 dims=dims,
-                measures=measures,
+                measures=settings.measures or RETRIEVAL_MEASURES,
                 system=system,
             )
-            return evaluations
-        for dim in dims:
-            found = measure_scores(embed.scorer(dim), data, settings, system=system)
-            evaluations += [replace(e, dim=dim, similarity=model.similarity_fn_name) for e in found]
-        return evaluations
+        at_sizes = [(dim, measure_scores(embed.scorer(dim), data, settings, system=system)) for dim in dims]
+        return [replace(e, dim=dim, similarity=similarity) for dim, found in at_sizes for e in found]
     if model.num_labels > 1:
         data = replace(data, retrieval=None)  # several labels give no order of documents
     return measure_scores(lambda pairs: model.predict(list(pairs)), data, settings, system=system)
@@ -253,8 +248,12 @@ def primary_first(evaluations: list[Evaluation], primary: str | None, *, is_requ
 
 def ranking_measures(settings: Settings) -> tuple[str, ...]:
     """The measures of a reranking: those asked for that are measures of rankings, else ST's three."""
-    named = tuple(m for m in settings.measures if "@" in m or m == "map")
-    return named or RERANKING_MEASURES
+    return tuple(filter(is_of_rankings, settings.measures)) or RERANKING_MEASURES
+
+
+def is_of_rankings(measure: str) -> bool:
+    """Whether a name is that of a measure of ranked lists, not of pairs."""
+    return "@" in measure or measure == "map"
 
 
 def with_first_stage(retrieval: RetrievalSet, top_k: int) -> RetrievalSet:

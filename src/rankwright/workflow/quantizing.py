@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rankwright.errors import ConfigError, DataError
-from rankwright.evaluation.parity import MOST_RANKED, kendall_tau
+from rankwright.evaluation.parity import MOST_RANKED, kendall_tau, unit_of
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.checkpoint_write import check_room
 from rankwright.models.opening import open_model
@@ -24,8 +24,6 @@ from rankwright.workflow.verify_texts import Material, read_given_pairs
 
 MOST_CALIBRATED, MOST_HELD_OUT = 512, 256
 """Texts (or pairs) that suffice for each half; more take longer."""
-
-INPUTS = {"bi-encoder": "texts", "cross-encoder": "pairs"}
 
 LEAST_TEXTS = 16
 
@@ -84,7 +82,7 @@ class Quantization:
     @property
     def inputs(self) -> str:
         """What the model runs: texts or pairs."""
-        return INPUTS[self.kind]
+        return unit_of(self.kind)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -126,15 +124,14 @@ def quantize_model(
         raise ConfigError(f"{out} is the model's own folder, whose other files would be lost. Give another folder.")
     if getattr(exact, "num_labels", 1) != 1:
         raise ConfigError(f"{name}: several outputs give no order to compare int8 by. Use model.quantize(texts).")
-    texts = Material(exact.kind, list(dict.fromkeys(read_given_pairs(source, column=column)))).texts
-    texts = list(dict.fromkeys(texts))
+    texts = list(dict.fromkeys(Material(exact.kind, read_given_pairs(source, column=column)).texts))
     if len(texts) < LEAST_TEXTS:
         raise DataError(
-            f"{source}: {len(texts)} different {INPUTS[exact.kind]}, expected {LEAST_TEXTS} or more, best a few "
+            f"{source}: {len(texts)} different {unit_of(exact.kind)}, expected {LEAST_TEXTS} or more, best a few "
             "hundred."
         )
     calibrated, held_out = _halves(texts)
-    say(f"calibrating on {len(calibrated)} {INPUTS[exact.kind]}")
+    say(f"calibrating on {len(calibrated)} {unit_of(exact.kind)}")
     quantized = exact.quantize(calibrated)
     speeds, outputs = {}, {}
     for model in (quantized, exact, exact.with_dtype("auto")):

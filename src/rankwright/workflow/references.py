@@ -4,7 +4,6 @@ In: the base model and the evaluation data. Out: evaluations of the references; 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rankwright.data import PairTable
 from rankwright.encoder.spec import ModelSpec
@@ -41,15 +40,14 @@ def reference_evaluations(
     Returns:
         Evaluations, the primary one of each system first.
     """
-    searches = isinstance(model, BiEncoder)
     if isinstance(model, CrossEncoder) and model.num_labels > 1:
         return _of_classes(model, train, data, settings)
     if not model.spec.head_is_new:
         found = measure_model(model, data, settings, system="base")
     else:
         found = measure_model(model, data, settings, system=UNTRAINED)
-        found += _encoder_alone(model, data, replace(settings, dims=()))
-    found += measure_references(data, settings, searches=searches)
+        found += _encoder_alone(model, data, settings)
+    found += measure_references(data, settings, searches=isinstance(model, BiEncoder))
     ordered = [
         primary_first(group, settings.primary, is_required=i == 0)  # the first is the model itself
         for i, group in enumerate(by_system(found))

@@ -179,7 +179,6 @@ def _run(out: Path, start: Start, *, loss: Callable[..., Any] | None, watch: Wat
     meter = EnergyMeter(config.card.country)
     module = model.trainable()
     plan, state = _train(module, start, accelerator=accelerator, loss=loss, watch=watch)
-
     energy = meter.stop()
 
     # 5. Measure what was trained, and say how it compares.
@@ -198,7 +197,7 @@ def _run(out: Path, start: Start, *, loss: Callable[..., Any] | None, watch: Wat
     summary["usage"] = usage_example(trained_model.with_dtype("float32"), inputs.evaluation)
     summary |= {"loss": loss_facts(config.loss, loss), "energy": energy}
     write_json(out / "summary.json", summary)
-    write_card(out, template=None if config.card.template is None else Path(config.card.template))
+    write_card(out)
     return RunResult(out, references, trained, summary)
 
 

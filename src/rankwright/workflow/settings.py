@@ -16,7 +16,7 @@ from rankwright.evaluation.pairs import pair_measures
 from rankwright.evaluation.report import Task
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.workflow.inputs import Inputs
-from rankwright.workflow.measuring import EvaluationData, Settings, ranking_measures
+from rankwright.workflow.measuring import EvaluationData, Settings, is_of_rankings, ranking_measures
 
 
 def check_settings(model: BiEncoder | CrossEncoder, data: EvaluationData, settings: Settings) -> None:
@@ -162,23 +162,25 @@ def primary_name(model: BiEncoder | CrossEncoder, data: EvaluationData, settings
 
 def _ranks(model: BiEncoder | CrossEncoder, data: EvaluationData) -> bool:
     """Whether documents of a query are put in order: several labels give no order."""
-    return data.retrieval is not None and not (isinstance(model, CrossEncoder) and model.num_labels > 1)
+    return data.retrieval is not None and not _has_classes(model)
+
+
+def _has_classes(model: BiEncoder | CrossEncoder) -> bool:
+    return isinstance(model, CrossEncoder) and model.num_labels > 1
 
 
 def _pair_measures(model: BiEncoder | CrossEncoder, data: EvaluationData) -> list[str]:
     """The measures of labelled pairs, named by the function that computes them."""
     if not data.labelled:
         return []
-    has_classes = isinstance(model, CrossEncoder) and model.num_labels > 1
-    task: Task = "classification" if has_classes or data.is_binary else "similarity"
-    columns = {"label": np.array([0.0, 1.0]), "prediction" if has_classes else "score": np.array([0.0, 1.0])}
+    task: Task = "classification" if _has_classes(model) or data.is_binary else "similarity"
+    columns = {"label": np.array([0.0, 1.0]), "prediction" if _has_classes(model) else "score": np.array([0.0, 1.0])}
     return list(pair_measures(columns, np.ones((1, 2)), task))
 
 
 def _why_no_ranking(model: BiEncoder | CrossEncoder, data: EvaluationData, measure: str) -> str:
     """What to add where a measure of rankings is asked of pairs with grades."""
-    is_of_rankings = "@" in measure or measure == "map"
-    if data.is_binary or not is_of_rankings or (isinstance(model, CrossEncoder) and model.num_labels > 1):
+    if data.is_binary or not is_of_rankings(measure) or _has_classes(model):
         return ""
     grade = next(row.label for row in data.labelled if row.label not in (0.0, 1.0))
     return (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rankwright.errors import ConfigError, ValueRangeError
-from rankwright.evaluation.parity import kendall_tau
+from rankwright.evaluation.parity import kendall_tau, unit_of
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.opening import open_model
 from rankwright.models.similarity import unit
@@ -135,9 +135,8 @@ def speed_rows(report: SpeedReport) -> list[list[str]]:
     Returns:
         Rows; the first is the head. A star marks what "auto" takes.
     """
-    unit_of_work = "pairs" if report.kind == "cross-encoder" else "texts"
     agreement = "tau to float32" if report.kind == "cross-encoder" else "lowest cosine to float32"
-    head = ["engine", "type", "device", "tokens", f"{unit_of_work}/s", "tokens/s", "ms for one", agreement]
+    head = ["engine", "type", "device", "tokens", f"{unit_of(report.kind)}/s", "tokens/s", "ms for one", agreement]
     return [head, *(_row(speed) for speed in report.speeds)]
 
 

@@ -16,6 +16,7 @@ from rankwright.encoder.spec import Dense, Normalize, Pooling
 from rankwright.errors import ModelFormatError
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import apply_activation
+from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_read import transformer_folder
 from rankwright.models.similarity import unit
 from rankwright.text.tokens import Text
@@ -89,9 +90,8 @@ def _load_st(name: str, ours: BiEncoder | CrossEncoder) -> Reference:
     import sentence_transformers
     import torch
 
-    kind = {"bi-encoder": "SentenceTransformer", "cross-encoder": "CrossEncoder"}[ours.kind]
     float32 = {"dtype": torch.float32}
-    model = getattr(sentence_transformers, kind)(
+    model = getattr(sentence_transformers, MODEL_TYPES[ours.kind])(
         str(ours.folder), device="cpu", local_files_only=True, model_kwargs=float32
     )
     return Reference(name, model, lambda texts: _unpadded_ids(model.preprocess(list(texts))))

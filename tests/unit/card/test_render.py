@@ -102,6 +102,11 @@ def test_the_limits_name_what_was_ranked(tmp_path: Path, candidates: str, senten
     assert sentence in render_card(make_reranker(tmp_path, changes=changes))
 
 
+def test_an_interval_without_width_is_no_precision(tmp_path: Path) -> None:
+    card = render_card(make_reranker(tmp_path, changes={"evaluations/trained.json:0.intervals.ndcg@10": [1.0, 1.0]}))
+    assert "173 queries, too few or too alike to say how well ndcg@10 is known." in card
+
+
 def test_evaluating_on_the_training_data_is_said(tmp_path: Path) -> None:
     card = render_card(make_reranker(tmp_path, changes={"data.json:eval.0.sha256": f"{12431:064x}"}))
     assert "The evaluation data are the training data" in card

@@ -36,6 +36,7 @@ def names(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         ("evaluate BI BEIR --column query=text", 2, "--column has no effect on"),
         ("evaluate BI BEIR --top-k 0", 2, "--top-k"),
         ("rank BI query ok.txt --top-k -1", 2, "--top-k"),
+        ("bench BI --column text", 2, "--column text has no effect without a FILE"),
         ("evaluate BI BEIR --out beir", 2, "--out beir: this is a folder"),
         ("evaluate BI BEIR --out ok.txt/x.json", 1, "ok.txt"),
         ("encode BI ok.txt --out ok.txt/x.npy", 1, "ok.txt"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rankwright.cli.printing import comparison_line, print_json, print_table
+from rankwright.evaluation import Comparison
 
 FACTS = {
     "measure": "ndcg@10",
@@ -16,6 +17,7 @@ FACTS = {
     "low": 0.08,
     "high": 0.15,
     "p_value": 0.00012,
+    "num_queries": 100,
 }
 
 
@@ -28,7 +30,7 @@ FACTS = {
     ],
 )
 def test_a_comparison_is_a_sentence_that_shouts_where_it_is_worse(verdict: str, words: str) -> None:
-    assert comparison_line(FACTS | {"verdict": verdict}) == (
+    assert comparison_line(Comparison(**FACTS, verdict=verdict)) == (
         f"ndcg@10 0.7124: {words} (0.6000), difference +0.1124 [+0.0800, +0.1500], p = 0.00012"
     )
 

@@ -98,7 +98,7 @@ def test_wrong_use_of_bm25_is_refused() -> None:
 
 def test_missing_bm25s_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bm25s", None)
-    with pytest.raises(MissingExtraError, match=r"BM25 reference needs the package 'bm25s'.*'rankwright\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"BM25 reference needs the package 'bm25s'.*'rankwright\[search\]'"):
         bm25_run(DATA)
 
 

@@ -172,11 +172,6 @@ def test_weights_are_readable_by_whom_the_other_files_are(source: Path, tmp_path
     assert len(modes) == 1
 
 
-def test_card_is_written_as_utf8(source: Path, tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "saved", _bi_encoder(source), TENSORS, source=source, readme="# Zażółć 😀")
-    assert (tmp_path / "saved" / "README.md").read_text(encoding="utf-8") == "# Zażółć 😀"
-
-
 def test_checkpoint_is_replaced_whole_and_may_be_its_own_source(source: Path) -> None:
     (source / "pytorch_model.bin").write_bytes(b"old")
     write_checkpoint(source, _bi_encoder(source), TENSORS, source=source)
