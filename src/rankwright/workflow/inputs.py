@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rankwright.config import RunConfig
-from rankwright.data import PairTable, labelled_to_positive, read_pairs, rows_sha256
+from rankwright.data import PairTable, evaluation_split, labelled_to_positive, read_pairs, rows_sha256
 from rankwright.data.pairs import text_sha256
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
@@ -103,13 +103,13 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
     table = read_pairs(
         source,
         columns=data.columns or None,
-        split=data.train_split if isinstance(source, str) and data.train_split != "train" else None,
+        split=data.train_split if data.train_split != "train" else None,
         name=data.name,
         label_range=_label_range(config),
         integer_labels=loss == "cross_entropy",
     )
     held_out: EvaluationData | None = None
-    wanted = data.eval if given.evaluation is None else given.evaluation
+    wanted: Any = data.eval if given.evaluation is None else given.evaluation
     if wanted is None:
         table, held_out = hold_out(table)
     _check_conversion(config, table)
@@ -123,7 +123,8 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
         return Inputs(table, held_out)
     if isinstance(wanted, EvaluationData):
         return Inputs(table, wanted)
-    return Inputs(table, read_evaluation_data(wanted, columns=data.columns or None, split=data.eval_split))
+    split = data.eval_split or evaluation_split(wanted)
+    return Inputs(table, read_evaluation_data(wanted, columns=data.columns or None, split=split))
 
 
 def hold_out(table: PairTable) -> tuple[PairTable, EvaluationData]:
