@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rankwright.card.citations import hub_loss_name, losses_of
-from rankwright.card.data_tables import samples_table, statistics_table, truncation_sentence
+from rankwright.card.data_tables import samples_table, size_of, statistics_table, truncation_sentence
 from rankwright.card.limits import limits
 from rankwright.card.markdown import code, count, fence, joined, json_block, number, plain, signed
 from rankwright.card.metadata import CLASS_NAMES, base_name, hub_base
@@ -162,6 +162,7 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         "parity_unit": unit_of,
         "systems_table": systems_table,
         "num_statistics_rows": NUM_ROWS,
+        "size_of": size_of,
         "statistics_table": statistics_table,
         "samples_table": samples_table,
         "truncation_sentence": truncation_sentence,

@@ -53,11 +53,12 @@ class Truncation(Facts):
 
 
 class DatasetFacts(Facts):
-    """One data set of the run, as it was read."""
+    """One data set of the run, as it was read: rows, or queries with a collection of `num_documents`."""
 
     name: str
     source: str
     size: int
+    num_documents: int | None = None
     columns: tuple[str, ...]
     sha256: str
     statistics: dict[str, ColumnStatistics] = {}

@@ -55,6 +55,15 @@ def test_prompts_are_advised_for_what_has_methods_that_put_them(tmp_path: Path) 
     assert "zapytanie" not in render_card(folder)
 
 
+def test_a_collection_has_queries_and_documents_not_rows(tmp_path: Path) -> None:
+    facts = json.loads((make_retriever(tmp_path) / "data.json").read_text(encoding="utf-8"))["eval"][0]
+    changes = {"data.json:eval": [facts | {"num_documents": 4152}]}
+    card = render_card(make_retriever(tmp_path, changes=changes))
+    assert "- **Size:** 416 queries and 4,152 documents" in card
+    assert "Statistics of the first 416 queries and 1,000 documents:" in card
+    assert "dyk test, 416 queries and 4,152 documents, SHA-256" in card
+
+
 def test_worse_is_said_at_the_top(tmp_path: Path) -> None:
     changes = {"verdict": "worse", "reference": "BM25", "reference_value": 0.8, "difference": -0.08949}
     make_reranker(tmp_path, changes={f"summary.json:comparison.{key}": value for key, value in changes.items()})

@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from rankwright import train
+from rankwright.config import CardConfig
 from rankwright.data import read_pairs
 from rankwright.evaluation import read_evaluations
+from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.records import LabelledPair
+from rankwright.workflow.facts import evaluation_data_facts
 from rankwright.workflow.inputs import hold_out
-from tests.unit.workflow.small_data import classified_pairs, judged_pairs
+from rankwright.workflow.measuring import read_evaluation_data
+from tests.unit.workflow.small_data import DOCUMENTS, beir_folder, classified_pairs, judged_pairs
 
 QUICK = {"training.max_steps": 1, "training.dtype": "float32", "training.device": "cpu"}
 
@@ -49,6 +53,19 @@ def test_queries_that_are_also_trained_on_are_counted_on_the_card(tiny: Any, tmp
         config=QUICK,
     )
     assert "2 queries and 6 judged pairs" in card(tmp_path / "run")
+
+
+def test_what_a_collection_loses_is_counted_in_what_the_model_reads(tiny: Any, tmp_path: Path) -> None:
+    """Each document fits into the maximum length, but not with its query before it."""
+    data, folder = read_evaluation_data(beir_folder(tmp_path / "beir")), tiny.bi_encoder("bert")
+    length = max(BiEncoder(folder).tokenizer.count(DOCUMENTS))
+    retriever, reranker = (
+        BiEncoder(folder, max_length=length),
+        CrossEncoder(tiny.cross_encoder("bert"), max_length=length),
+    )
+    assert evaluation_data_facts(data, retriever, CardConfig())["truncation"]["texts"] == 20 + 10
+    cut = evaluation_data_facts(data, reranker, CardConfig())["truncation"]
+    assert cut["texts"] == 20 and cut["truncated"] > 0
 
 
 def test_pairs_compared_both_ways_are_held_out_together() -> None:
