@@ -128,6 +128,13 @@ def _line_of(err: Exception) -> str:
     return f":{line}" if line else ""
 
 
+def _config_repeats(run: RunFolder) -> bool:
+    """Whether config.toml names all data and the loss: what Python gave as objects or functions is in no file."""
+    data, loss = run.config.data, losses_of(run.summary.loss)[-1]
+    held_out = all(one.source == run.data.train.source for one in run.data.eval)
+    return bool(data.train) and bool(data.eval or held_out) and loss.fullname.startswith("rankwright.losses.")
+
+
 def _own_variables(run: RunFolder) -> dict[str, object]:
     """What our own template says beyond ST's: the honest part."""
     summary, groups, base = run.summary, measured(run), base_name(run)
@@ -156,6 +163,7 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         else "",
         "energy": energy_facts(run),
         "limits": limits(run),
+        "config_repeats": _config_repeats(run),
         "measures_table": measures_table,
         "parity_sentences": parity_sentences,
         "parity_table": parity_table,

@@ -68,6 +68,13 @@ def test_what_a_collection_loses_is_counted_in_what_the_model_reads(tiny: Any, t
     assert cut["texts"] == 20 and cut["truncated"] > 0
 
 
+def test_a_config_without_the_evaluation_data_is_not_said_to_repeat_the_run(tiny: Any, tmp_path: Path) -> None:
+    data = judged_pairs(tmp_path / "pairs.jsonl")
+    records = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()[:6]]
+    train(tiny.cross_encoder("bert"), data, evaluate=records, out=tmp_path / "run", config=QUICK)
+    assert "rankwright train config.toml" not in card(tmp_path / "run")
+
+
 def test_pairs_compared_both_ways_are_held_out_together() -> None:
     rows = []
     for i in range(60):
