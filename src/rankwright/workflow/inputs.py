@@ -15,6 +15,7 @@ from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import IDENTITY
+from rankwright.models.bi_encoder import TASK_PROMPTS
 from rankwright.models.checkpoint_read import read_weights
 from rankwright.models.loading import UntrainedWarning, read_parameters
 from rankwright.records import LabelledPair, PositivePair
@@ -78,6 +79,7 @@ def _opened(config: RunConfig, where: dict[str, Any]) -> BiEncoder | CrossEncode
     if wanted.num_labels is not None or wanted.activation is not None:
         raise ConfigError("num_labels and activation in [model] have no effect on a bi-encoder. Remove them.")
     model = BiEncoder(wanted.base, truncate_dim=wanted.truncate_dim, **where)
+    _check_document_prompt(model, wanted.prompts)
     return model if wanted.pooling is None else _with_pooling(model, wanted.pooling)
 
 
@@ -226,6 +228,17 @@ def _check_prompts(model: CrossEncoder, prompts: Mapping[str, str]) -> None:
             "document as they are, but for a default prompt that the base brings. Remove it, or write it into the "
             "queries of the data."
         )
+
+
+def _check_document_prompt(model: BiEncoder, prompts: Mapping[str, str]) -> None:
+    """Refuses a prompt under the second name of documents, where the first one has the word, if only by being empty."""
+    first, *others = TASK_PROMPTS["document"]
+    for name in others:
+        if name in prompts and first in model.prompts:
+            raise ConfigError(
+                f"prompts in [model] names {name!r}, which has no effect on training: documents get the prompt named "
+                f"{first!r}, {model.prompts[first]!r}. Call it {first!r}."
+            )
 
 
 def _with_new_head(model: CrossEncoder, seed: int) -> CrossEncoder:
