@@ -111,6 +111,12 @@ def test_the_limits_name_what_was_ranked(tmp_path: Path, candidates: str, senten
     assert sentence in render_card(make_reranker(tmp_path, changes=changes))
 
 
+@pytest.mark.parametrize(("task", "units"), [("reranking", "queries"), ("similarity", "pairs")])
+def test_the_limits_name_what_the_intervals_are_over(tmp_path: Path, task: str, units: str) -> None:
+    changes = {"evaluations/trained.json:0.task": task}
+    assert f"intervals are over the {units}, " in render_card(make_reranker(tmp_path, changes=changes))
+
+
 def test_evaluating_on_the_training_data_is_said(tmp_path: Path) -> None:
     card = render_card(make_reranker(tmp_path, changes={"data.json:eval.0.sha256": f"{12431:064x}"}))
     assert "The evaluation data are the training data" in card
