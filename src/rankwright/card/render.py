@@ -138,7 +138,6 @@ def _config_repeats(run: RunFolder) -> bool:
 def _own_variables(run: RunFolder) -> dict[str, object]:
     """What our own template says beyond ST's: the honest part."""
     summary, groups, base = run.summary, measured(run), base_name(run)
-    prompts = run.config.model.prompts or {}
     return {
         "run": run,
         "summary": summary,
@@ -149,7 +148,7 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         "headline": headline(run),
         "groups": groups,
         "sizes": next(([str(one.dim) for one in group.trained] for group in groups if group.has_sizes), []),
-        "prompts": [f"{name}: `{text}`" for name, text in prompts.items() if text],
+        "prompts": [f"{name}: `{text}`" for name, text in summary.prompts.items() if text],
         "rankwright_snippet": snippet(run, library="rankwright"),
         "ranking": ranking_table(run),
         "datasets_by_use": [("Training data", run.data.train), *(("Evaluation data", one) for one in run.data.eval)],

@@ -158,6 +158,7 @@ class Summary(Facts):
     embedding_size: int | None = None
     similarity: str | None = None
     num_labels: int | None = None
+    prompts: dict[str, str] = {}
     loss: LossFacts
     comparison: Comparison | None = None
     usage: Usage | None = None

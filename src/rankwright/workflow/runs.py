@@ -396,5 +396,8 @@ def _summary(
         "embedding_size": model.get_embedding_dimension() if isinstance(model, BiEncoder) else None,
         "similarity": model.similarity_fn_name if isinstance(model, BiEncoder) else None,
         "num_labels": model.num_labels if isinstance(model, CrossEncoder) else None,
+        "prompts": {task: model.prompt_of(task) for task in ("query", "document")}
+        if isinstance(model, BiEncoder)
+        else {},
         "comparison": None if comparison is None else comparison.to_json(),
     }

@@ -45,14 +45,10 @@ def test_the_sections_are_in_their_order(tmp_path: Path, make: Maker) -> None:
     assert "\n\n\n" not in card.split("\n---\n", 1)[1]
 
 
-def test_prompts_are_advised_for_what_has_methods_that_put_them(tmp_path: Path) -> None:
-    """A cross-encoder has no encode_query; a prompt of its base is put before queries without a word."""
+def test_prompts_that_were_trained_with_are_advised(tmp_path: Path) -> None:
     said = "trained with prompts (query: `zapytanie: `): use `encode_query`"
-    assert said in render_card(make_retriever(tmp_path / "retriever"))
-    folder = make_reranker(tmp_path / "reranker")
-    path = folder / "config.toml"
-    path.write_text(path.read_text().replace("[model]", '[model]\nprompts = {query = "zapytanie: "}'))
-    assert "zapytanie" not in render_card(folder)
+    assert said in render_card(make_retriever(tmp_path))
+    assert "trained with prompts" not in render_card(make_retriever(tmp_path, changes={"summary.json:prompts": {}}))
 
 
 def test_a_collection_has_queries_and_documents_not_rows(tmp_path: Path) -> None:

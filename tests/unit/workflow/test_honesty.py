@@ -16,7 +16,7 @@ from rankwright.records import LabelledPair
 from rankwright.workflow.facts import evaluation_data_facts
 from rankwright.workflow.inputs import hold_out
 from rankwright.workflow.measuring import read_evaluation_data
-from tests.unit.workflow.small_data import DOCUMENTS, beir_folder, classified_pairs, judged_pairs
+from tests.unit.workflow.small_data import DOCUMENTS, beir_folder, classified_pairs, judged_pairs, positive_pairs
 
 QUICK = {"training.max_steps": 1, "training.dtype": "float32", "training.device": "cpu"}
 
@@ -73,6 +73,12 @@ def test_a_config_without_the_evaluation_data_is_not_said_to_repeat_the_run(tiny
     records = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()[:6]]
     train(tiny.cross_encoder("bert"), data, evaluate=records, out=tmp_path / "run", config=QUICK)
     assert "rankwright train config.toml" not in card(tmp_path / "run")
+
+
+def test_prompts_that_the_base_brings_are_on_the_card(tiny: Any, tmp_path: Path) -> None:
+    base = tiny.bi_encoder("bert", settings={"prompts": {"query": "q: ", "document": "d: ", "topic": "t: "}})
+    train(base, positive_pairs(tmp_path / "pairs.jsonl"), out=tmp_path / "run", config=QUICK)
+    assert "trained with prompts (query: `q: ` and document: `d: `)" in card(tmp_path / "run")
 
 
 def test_pairs_compared_both_ways_are_held_out_together() -> None:
