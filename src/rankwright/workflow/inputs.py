@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rankwright.config import RunConfig
-from rankwright.data import PairTable, evaluation_split, labelled_to_positive, read_pairs, rows_sha256
+from rankwright.data import PairTable, labelled_to_positive, read_pairs, rows_sha256
 from rankwright.data.pairs import text_sha256
+from rankwright.data.sources import evaluation_split
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder

@@ -11,15 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rankwright.data import (
-    PairTable,
-    content_sha256,
-    evaluation_split,
-    group_labelled,
-    is_retrieval_folder,
-    read_pairs,
-    read_retrieval,
-)
+from rankwright.data import PairTable, content_sha256, group_labelled, is_retrieval_folder, read_pairs, read_retrieval
+from rankwright.data.sources import evaluation_split
 from rankwright.errors import ConfigError
 from rankwright.evaluation import (
     RERANKING_MEASURES,

@@ -7,7 +7,8 @@ from re import escape
 import datasets
 import pytest
 
-from rankwright.data import evaluation_split, read_pairs
+from rankwright.data import read_pairs
+from rankwright.data.sources import evaluation_split
 from rankwright.data.tables import BATCH_ROWS, is_hub_name
 from rankwright.errors import ConfigError, DataError, HubError, MissingExtraError
 from rankwright.records import LabelledPair, PositivePair
