@@ -153,7 +153,7 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         "ranking": ranking_table(run),
         "datasets_by_use": [("Training data", run.data.train), *(("Evaluation data", one) for one in run.data.eval)],
         "losses": [
-            {"title": f"{hub_loss_name(loss)} (`{loss.fullname}`)", "parameters": loss.parameters}
+            {"title": f"{plain(hub_loss_name(loss))} (`{loss.fullname}`)", "parameters": loss.parameters}
             for loss in losses_of(summary.loss)
         ],
         "log": log_of(run),

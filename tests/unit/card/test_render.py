@@ -60,6 +60,12 @@ def test_a_collection_has_queries_and_documents_not_rows(tmp_path: Path) -> None
     assert "dyk test, 416 queries and 4,152 documents, SHA-256" in card
 
 
+def test_the_name_of_a_loss_is_no_tag_of_html(tmp_path: Path) -> None:
+    loss = {"name": "main.<locals>.<lambda>", "fullname": "__main__.main.<locals>.<lambda>"}
+    card = render_card(make_reranker(tmp_path, changes={"summary.json:loss": loss}))
+    assert "main.&lt;locals&gt;.&lt;lambda&gt; (`__main__.main.<locals>.<lambda>`)." in card
+
+
 def test_worse_is_said_at_the_top(tmp_path: Path) -> None:
     changes = {"verdict": "worse", "reference": "BM25", "reference_value": 0.8, "difference": -0.08949}
     make_reranker(tmp_path, changes={f"summary.json:comparison.{key}": value for key, value in changes.items()})
