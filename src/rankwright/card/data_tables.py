@@ -12,6 +12,8 @@ MAX_VALUES = 10
 
 def size_of(dataset: DatasetFacts, *, most: int | None = None) -> str:
     """How many rows there are, or queries and documents, in words; with `most` no more than that of each."""
+    if dataset.num_labelled is not None and most is None:
+        return f"{dataset.size:,} rows, the positive ones of {dataset.num_labelled:,} labelled pairs"
     sizes = [("rows", dataset.size)]
     if dataset.num_documents is not None:
         sizes = [("queries", dataset.size), ("documents", dataset.num_documents)]

@@ -53,12 +53,16 @@ class Truncation(Facts):
 
 
 class DatasetFacts(Facts):
-    """One data set of the run, as it was read: rows, or queries with a collection of `num_documents`."""
+    """One data set of the run, as it was read: rows, or queries with a collection of `num_documents`.
+
+    `num_labelled` is the number of labelled pairs of which the rows are the positive ones.
+    """
 
     name: str
     source: str
     size: int
     num_documents: int | None = None
+    num_labelled: int | None = None
     columns: tuple[str, ...]
     sha256: str
     statistics: dict[str, ColumnStatistics] = {}

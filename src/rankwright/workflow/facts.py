@@ -71,6 +71,7 @@ def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConf
         "name": table.name,
         "source": table.source,
         "size": table.size_rows,
+        "num_labelled": table.num_labelled,
         "columns": list(table.columns.values()),
         "sha256": table.sha256,
         **table_statistics(table, count_tokens=model.tokenizer.count, num_samples=NUM_SAMPLES if card.examples else 0),

@@ -60,6 +60,12 @@ def test_a_collection_has_queries_and_documents_not_rows(tmp_path: Path) -> None
     assert "dyk test, 416 queries and 4,152 documents, SHA-256" in card
 
 
+def test_rows_with_low_labels_that_were_left_out_are_told(tmp_path: Path) -> None:
+    card = render_card(make_retriever(tmp_path, changes={"data.json:train.num_labelled": 4154}))
+    assert "- **Size:** 3,738 rows, the positive ones of 4,154 labelled pairs" in card
+    assert "Statistics of the first 1,000 rows:" in card
+
+
 def test_the_name_of_a_loss_is_no_tag_of_html(tmp_path: Path) -> None:
     loss = {"name": "main.<locals>.<lambda>", "fullname": "__main__.main.<locals>.<lambda>"}
     card = render_card(make_reranker(tmp_path, changes={"summary.json:loss": loss}))
