@@ -257,6 +257,7 @@ def make_retriever(folder: Path, *, changes: Mapping[str, Any] | None = None) ->
             "num_queries": 173,
             "verdict": "no difference shown",
         },
+        "prompts": {"query": "zapytanie: ", "document": ""},
         "usage": {
             "query": "gdzie rośnie bokkonia?",
             "documents": ["Bokkonia rośnie w Chinach.", "Żywot św. Stanisława"],

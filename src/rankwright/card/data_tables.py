@@ -10,6 +10,16 @@ MAX_VALUES = 10
 """Distinct values of a column whose shares are listed."""
 
 
+def size_of(dataset: DatasetFacts, *, most: int | None = None) -> str:
+    """How many rows there are, or queries and documents, in words; with `most` no more than that of each."""
+    if dataset.num_labelled is not None and most is None:
+        return f"{dataset.size:,} rows, the positive ones of {dataset.num_labelled:,} labelled pairs"
+    sizes = [("rows", dataset.size)]
+    if dataset.num_documents is not None:
+        sizes = [("queries", dataset.size), ("documents", dataset.num_documents)]
+    return " and ".join(f"{size if most is None else min(size, most):,} {unit}" for unit, size in sizes)
+
+
 def statistics_table(dataset: DatasetFacts) -> str:
     """Type and lengths or values of each column, or "" where there are none."""
     columns = [column for column in dataset.columns if column in dataset.statistics]

@@ -35,11 +35,12 @@ def limits(run: RunFolder) -> list[str]:
         Only what applies to the run, the gravest first.
     """
     groups, size = measured(run), run.data.train.size
+    units = " and ".join(dict.fromkeys(group.unit for group in groups)) or "queries"
     sentences = [*_unmeasured(run), *(sentence for group in groups for sentence in _precision(group))]
     if groups:
         sentences += _choice(run)
     sentences.append(
-        f"One run with one seed ({run.config.training.seed}): intervals are over the queries, "
+        f"One run with one seed ({run.config.training.seed}): intervals are over the {units}, "
         "and another seed would move the results too."
     )
     if size < SMALL:

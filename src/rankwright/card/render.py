@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rankwright.card.citations import hub_loss_name, losses_of
-from rankwright.card.data_tables import samples_table, statistics_table, truncation_sentence
+from rankwright.card.data_tables import samples_table, size_of, statistics_table, truncation_sentence
 from rankwright.card.limits import limits
 from rankwright.card.markdown import code, count, fence, joined, json_block, number, plain, signed
 from rankwright.card.metadata import CLASS_NAMES, base_name, hub_base
@@ -128,10 +128,16 @@ def _line_of(err: Exception) -> str:
     return f":{line}" if line else ""
 
 
+def _config_repeats(run: RunFolder) -> bool:
+    """Whether config.toml names all data and the loss: what Python gave as objects or functions is in no file."""
+    data, loss = run.config.data, losses_of(run.summary.loss)[-1]
+    held_out = all(one.source == run.data.train.source for one in run.data.eval)
+    return bool(data.train) and bool(data.eval or held_out) and loss.fullname.startswith("rankwright.losses.")
+
+
 def _own_variables(run: RunFolder) -> dict[str, object]:
     """What our own template says beyond ST's: the honest part."""
     summary, groups, base = run.summary, measured(run), base_name(run)
-    prompts = run.config.model.prompts or {}
     return {
         "run": run,
         "summary": summary,
@@ -142,12 +148,12 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         "headline": headline(run),
         "groups": groups,
         "sizes": next(([str(one.dim) for one in group.trained] for group in groups if group.has_sizes), []),
-        "prompts": [f"{name}: `{text}`" for name, text in prompts.items() if text],
+        "prompts": [f"{name}: `{text}`" for name, text in summary.prompts.items() if text],
         "rankwright_snippet": snippet(run, library="rankwright"),
         "ranking": ranking_table(run),
         "datasets_by_use": [("Training data", run.data.train), *(("Evaluation data", one) for one in run.data.eval)],
         "losses": [
-            {"title": f"{hub_loss_name(loss)} (`{loss.fullname}`)", "parameters": loss.parameters}
+            {"title": f"{plain(hub_loss_name(loss))} (`{loss.fullname}`)", "parameters": loss.parameters}
             for loss in losses_of(summary.loss)
         ],
         "log": log_of(run),
@@ -156,12 +162,14 @@ def _own_variables(run: RunFolder) -> dict[str, object]:
         else "",
         "energy": energy_facts(run),
         "limits": limits(run),
+        "config_repeats": _config_repeats(run),
         "measures_table": measures_table,
         "parity_sentences": parity_sentences,
         "parity_table": parity_table,
         "parity_unit": unit_of,
         "systems_table": systems_table,
         "num_statistics_rows": NUM_ROWS,
+        "size_of": size_of,
         "statistics_table": statistics_table,
         "samples_table": samples_table,
         "truncation_sentence": truncation_sentence,

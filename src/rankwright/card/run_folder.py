@@ -61,11 +61,16 @@ class Overlap(Facts):
 
 
 class DatasetFacts(Facts):
-    """One data set of the run, as it was read."""
+    """One data set of the run, as it was read: rows, or queries with a collection of `num_documents`.
+
+    `num_labelled` is the number of labelled pairs of which the rows are the positive ones.
+    """
 
     name: str
     source: str
     size: int
+    num_documents: int | None = None
+    num_labelled: int | None = None
     columns: tuple[str, ...]
     sha256: str
     statistics: dict[str, ColumnStatistics] = {}
@@ -158,6 +163,7 @@ class Summary(Facts):
     embedding_size: int | None = None
     similarity: str | None = None
     num_labels: int | None = None
+    prompts: dict[str, str] = {}
     loss: LossFacts
     comparison: Comparison | None = None
     usage: Usage | None = None

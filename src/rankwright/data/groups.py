@@ -63,7 +63,7 @@ def labelled_to_positive(table: PairTable, *, min_label: float | None = None, nu
     columns = {
         "positive" if role == "document" else role: name for role, name in table.columns.items() if role != "label"
     }
-    return replace(table, rows=pairs, kind="positive", columns=columns)
+    return replace(table, rows=pairs, kind="positive", columns=columns, num_labelled=len(rows))
 
 
 def group_labelled(rows: Iterable[LabelledPair], *, name: str) -> RetrievalSet:

@@ -25,7 +25,10 @@ PEEKED_ROWS = 1000
 
 @dataclass(frozen=True)
 class PairTable:
-    """Pairs of one kind with where they come from; `columns` is role -> column name, in the order of the source."""
+    """Pairs of one kind with where they come from; `columns` is role -> column name, in the order of the source.
+
+    `num_labelled` is the number of labelled pairs of which these are the positive ones; None where they are all rows.
+    """
 
     rows: list[LabelledPair] | list[PositivePair]
     kind: Literal["labelled", "positive"]
@@ -33,6 +36,7 @@ class PairTable:
     source: str
     columns: Mapping[str, str]
     sha256: str
+    num_labelled: int | None = None
 
     @property
     def size_rows(self) -> int:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rankwright.data.rows import NumberedRow, read_csv, read_json, read_jsonl, read_tsv, shorten
-from rankwright.data.tables import is_dataset, is_hub_name, read_dataset, read_hub, read_parquet, read_records
+from rankwright.data.tables import (
+    hub_splits,
+    is_dataset,
+    is_hub_name,
+    read_dataset,
+    read_hub,
+    read_parquet,
+    read_records,
+)
 from rankwright.errors import ConfigError, DataError
 from rankwright.records import LabelledPair, PositivePair
 
@@ -29,6 +37,10 @@ SPLIT_NAMES = ("train", "dev", "test", "validation", "valid", "val", "eval")
 """File names that say little without their folder: `quora/train.jsonl` is named "quora/train"."""
 
 
+EVALUATION_SPLITS = ("validation", "dev", "test")
+"""Splits that are measured on where none is named, the first that there is."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Numbered rows to be read once; `place` and `unit` name a row in errors, `path` is the file if there is one."""
@@ -46,7 +58,7 @@ def open_source(given: Given, *, split: str | None = None) -> Source:
 
     Args:
         given: what the user named.
-        split: of a data set with splits; "train" where a Hub name has none.
+        split: of a data set with splits; None: "train".
 
     Returns:
         The rows, not read yet.
@@ -83,6 +95,36 @@ def open_source(given: Given, *, split: str | None = None) -> Source:
     return Source(f"{given}/{split}", str(given), f"{given}/{split}", "row", read_hub(str(given), split=split))
 
 
+def evaluation_split(given: Given) -> str | None:
+    """Chooses the split to measure on where none was named, which is never the one that was trained on.
+
+    Args:
+        given: what the user named.
+
+    Returns:
+        The first of validation, dev and test; None for what has no splits, and for a BEIR folder with others only.
+
+    Raises:
+        ConfigError: a data set with other splits only.
+        HubError: no such data set on the Hub, or no way to it.
+    """
+    path = Path(given) if isinstance(given, str | Path) else None
+    if path is None:
+        splits = list(given) if is_dataset(given) and isinstance(given, Mapping) else []
+    elif path.exists() or not is_hub_name(str(given)) or path.suffix.lower() in READERS:
+        splits = [file.stem for file in (path / "qrels").glob("*.tsv")]
+    else:
+        splits = hub_splits(str(given))
+    chosen = next((name for name in EVALUATION_SPLITS if name in splits), None)
+    if chosen is None and splits and not (path and path.exists()):
+        named = repr(str(given)) if path else type(given).__name__
+        raise ConfigError(
+            f"{named} has the splits {', '.join(splits)}, and none of {', '.join(EVALUATION_SPLITS)} to measure on. "
+            "Name one: --set data.eval_split=NAME of train, or --split NAME of evaluate."
+        )
+    return chosen
+
+
 def name_of_file(path: Path) -> str:
     """Gives a file's name without its ending, with its folder where it is only the name of a split."""
     folder = path.parent.name
@@ -92,6 +134,7 @@ def name_of_file(path: Path) -> str:
 def _open_object(given: Iterable[object], split: str | None) -> Source:
     kind = type(given).__name__
     if is_dataset(given):
+        split = "train" if split is None and isinstance(given, Mapping) else split
         return Source(split or kind, f"datasets.{kind}", kind, "row", read_dataset(given, split=split))
     if split is not None:
         raise ConfigError(f"split={split!r} was given, but the source is a {kind} of records. Leave it out.")

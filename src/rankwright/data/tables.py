@@ -6,6 +6,7 @@ In: a path, a Hub name or an object. Out: numbered rows, taken by `pairs.py`. On
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +64,43 @@ def read_hub(name: str, *, split: str) -> Iterator[NumberedRow]:
         MissingExtraError: `datasets` is not installed.
         HubError: there is no such data set, config or split, or no way to it.
     """
+    repository, _, config = name.partition(":")
+    with _hub_data(name, f"{name!r}, split {split!r},") as datasets:
+        return read_dataset(datasets.load_dataset(repository, config or None, split=split))
+
+
+def hub_splits(name: str) -> list[str]:
+    """Gives the splits of a data set on the Hub, or in the Hub's cache.
+
+    Args:
+        name: "owner/name" or "owner/name:config".
+
+    Returns:
+        Their names, such as ["train", "validation"].
+
+    Raises:
+        MissingExtraError: `datasets` is not installed.
+        HubError: there is no such data set or config, or no way to it.
+    """
+    repository, _, config = name.partition(":")
+    with _hub_data(name, repr(name)) as datasets:
+        return list(datasets.get_dataset_split_names(repository, config or None))
+
+
+@contextmanager
+def _hub_data(name: str, asked: str) -> Iterator[Any]:
+    """The `datasets` library, whose errors are said in our words."""
     try:
         import datasets
     except ImportError as err:
         raise MissingExtraError(f"Reading the data set {name!r}", "train", "datasets") from err
-    repository, _, config = name.partition(":")
     try:
-        dataset = datasets.load_dataset(repository, config or None, split=split)
+        yield datasets
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as err:
         raise HubError(
-            f"{name!r}, split {split!r}, is no file here, and no data set that the Hub or its cache gives: "
-            f"{str(err).rstrip('.')}. "
+            f"{asked} is no file here, and no data set that the Hub or its cache gives: {str(err).rstrip('.')}. "
             f'Check the path, or the name "owner/name:config" and the split.'
         ) from err
-    return read_dataset(dataset)
 
 
 def is_dataset(source: object) -> bool:
@@ -101,8 +125,8 @@ def read_dataset(dataset: Any, *, split: str | None = None) -> Iterator[Numbered
     """
     if isinstance(dataset, Mapping):
         if split not in dataset:
-            given = "no split was given" if split is None else f"there is no split {split!r}"
-            raise ConfigError(f"{type(dataset).__name__}: {given}. Give split = one of {', '.join(dataset)}.")
+            known = ", ".join(dataset)
+            raise ConfigError(f"{type(dataset).__name__}: there is no split {split!r}. Give split = one of {known}.")
         dataset = dataset[split]
     elif split is not None:
         raise ConfigError(f"split={split!r} was given, but the {type(dataset).__name__} is one split. Leave it out.")

@@ -71,6 +71,7 @@ def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConf
         "name": table.name,
         "source": table.source,
         "size": table.size_rows,
+        "num_labelled": table.num_labelled,
         "columns": list(table.columns.values()),
         "sha256": table.sha256,
         **table_statistics(table, count_tokens=model.tokenizer.count, num_samples=NUM_SAMPLES if card.examples else 0),
@@ -80,6 +81,9 @@ def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConf
 
 def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder, card: CardConfig) -> dict[str, Any]:
     """What data.json says of evaluation data: of pairs as of training pairs, of a BEIR folder its sizes.
+
+    What the maximum length cuts is counted in what the model reads: of a cross-encoder, a query with a relevant
+    document.
 
     Args:
         data: the data.
@@ -97,15 +101,19 @@ def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder,
         "query": model.tokenizer.count(queries[:NUM_ROWS]),
         "document": model.tokenizer.count(documents[:NUM_ROWS]),
     }
+    inputs: list[Any] = queries[:MEASURED_ROWS] + documents[:MEASURED_ROWS]
+    if isinstance(model, CrossEncoder):  # it reads both sides as one text, which is longer than each
+        inputs = _judged_pairs(data)[:MEASURED_ROWS]
     return {
         "name": data.name,
         "source": data.source,
         "size": len(queries),
         "columns": list(counts),
+        "num_documents": len(documents),
         "sha256": data.sha256,
         "statistics": {name: {"type": "string", "tokens": value_range(tokens)} for name, tokens in counts.items()},
         "samples": [],
-        "truncation": _truncation(documents[:MEASURED_ROWS], model),
+        "truncation": _truncation(inputs, model),
     }
 
 
@@ -152,18 +160,22 @@ def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
     """
     pairs = {(query, document) for query, document, *_ in (row.texts for row in train.rows)}
     queries = {query for query, _ in pairs}
-    if data.retrieval is not None:
-        texts = data.retrieval.queries
-        judged = [
-            (texts[query_id], data.retrieval.documents[document_id])
-            for query_id, grades in data.retrieval.qrels.items()
-            for document_id, grade in grades.items()
-            if query_id in texts and document_id in data.retrieval.documents and (grade > 0 or data.labelled)
-        ]
-    else:
-        judged = [row.texts for row in data.labelled]
+    judged = _judged_pairs(data)
     shared = {query for query, _ in judged} & queries
     return {"queries": len(shared), "pairs": sum(pair in pairs or pair[::-1] in pairs for pair in set(judged))}
+
+
+def _judged_pairs(data: EvaluationData) -> list[tuple[str, str]]:
+    """Query and document of each judgment; of a collection only the relevant ones."""
+    if data.retrieval is None:
+        return [row.texts for row in data.labelled]
+    queries, documents = data.retrieval.queries, data.retrieval.documents
+    return [
+        (queries[query_id], documents[document_id])
+        for query_id, grades in data.retrieval.qrels.items()
+        for document_id, grade in grades.items()
+        if query_id in queries and document_id in documents and (grade > 0 or data.labelled)
+    ]
 
 
 def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[Any]:

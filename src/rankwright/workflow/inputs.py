@@ -11,10 +11,12 @@ from typing import Any
 from rankwright.config import RunConfig
 from rankwright.data import PairTable, labelled_to_positive, read_pairs, rows_sha256
 from rankwright.data.pairs import text_sha256
+from rankwright.data.sources import evaluation_split
 from rankwright.encoder.spec import POOLING_MODES, Pooling
 from rankwright.errors import ConfigError, DataError
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import IDENTITY
+from rankwright.models.bi_encoder import TASK_PROMPTS
 from rankwright.models.checkpoint_read import read_weights
 from rankwright.models.loading import UntrainedWarning, read_parameters
 from rankwright.records import LabelledPair, PositivePair
@@ -78,6 +80,7 @@ def _opened(config: RunConfig, where: dict[str, Any]) -> BiEncoder | CrossEncode
     if wanted.num_labels is not None or wanted.activation is not None:
         raise ConfigError("num_labels and activation in [model] have no effect on a bi-encoder. Remove them.")
     model = BiEncoder(wanted.base, truncate_dim=wanted.truncate_dim, **where)
+    _check_document_prompt(model, wanted.prompts)
     return model if wanted.pooling is None else _with_pooling(model, wanted.pooling)
 
 
@@ -102,12 +105,12 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
     table = read_pairs(
         source,
         columns=data.columns or None,
-        split=data.train_split if isinstance(source, str) and data.train_split != "train" else None,
+        split=data.train_split if data.train_split != "train" else None,
         name=data.name,
         label_range=_label_range(config),
         integer_labels=loss == "cross_entropy",
     )
-    wanted = data.eval if given.evaluation is None else given.evaluation
+    wanted: Any = data.eval if given.evaluation is None else given.evaluation
     if wanted is None:
         table, wanted = hold_out(table)
     _check_conversion(config, table)
@@ -118,7 +121,8 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
         table = labelled_to_positive(table, min_label=data.min_label, num_negatives=data.num_negatives)
         _say_what_is_kept(labels, data.min_label)
     if not isinstance(wanted, EvaluationData):
-        wanted = read_evaluation_data(wanted, columns=data.columns or None, split=data.eval_split)
+        split = data.eval_split or evaluation_split(wanted)
+        wanted = read_evaluation_data(wanted, columns=data.columns or None, split=split)
     return Inputs(table, wanted)
 
 
@@ -221,6 +225,17 @@ def _check_prompts(model: CrossEncoder, prompts: Mapping[str, str]) -> None:
             "document as they are, but for a default prompt that the base brings. Remove it, or write it into the "
             "queries of the data."
         )
+
+
+def _check_document_prompt(model: BiEncoder, prompts: Mapping[str, str]) -> None:
+    """Refuses a prompt under the second name of documents, where the first one has the word, if only by being empty."""
+    first, *others = TASK_PROMPTS["document"]
+    for name in others:
+        if name in prompts and first in model.prompts:
+            raise ConfigError(
+                f"prompts in [model] names {name!r}, which has no effect on training: documents get the prompt named "
+                f"{first!r}, {model.prompts[first]!r}. Call it {first!r}."
+            )
 
 
 def _with_new_head(model: CrossEncoder, seed: int) -> CrossEncoder:

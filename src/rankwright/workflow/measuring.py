@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rankwright.data import PairTable, content_sha256, group_labelled, is_retrieval_folder, read_pairs, read_retrieval
+from rankwright.data.sources import evaluation_split
 from rankwright.errors import ConfigError
 from rankwright.evaluation import (
     RERANKING_MEASURES,
@@ -86,7 +87,7 @@ def read_evaluation_data(
     Args:
         source: a BEIR folder, a file or Hub name of pairs, or records.
         columns: role -> column name, for pairs.
-        split: of a BEIR folder or a Hub data set.
+        split: of a BEIR folder or a data set; None: of a folder test, else dev; of others `evaluation_split`.
         name: what reports call it; None: from the source.
         first_stage: a TREC run to rerank, for a BEIR folder.
 
@@ -104,6 +105,7 @@ def read_evaluation_data(
         return EvaluationData(retrieval.name, str(source), retrieval, has_corpus=True, sha256=digest)
     if first_stage is not None:
         raise ConfigError(f"first_stage={str(first_stage)!r} needs a BEIR folder as data, got {source!r:.80}.")
+    split = split or evaluation_split(source)
     return evaluation_data_of(read_pairs(source, columns=columns, split=split, name=name))
 
 

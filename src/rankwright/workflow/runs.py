@@ -168,8 +168,9 @@ def _run(out: Path, start: Start, *, loss: Callable[..., Any] | None, watch: Wat
     train_facts = data_facts(inputs.table, model, config.card)
     eval_facts = evaluation_data_facts(inputs.evaluation, model, config.card)
     eval_facts["overlap"] = overlap_facts(inputs.table, inputs.evaluation)
-    _check_data_of_run(out, train_facts, eval_facts)
-    write_json(out / "data.json", {"train": train_facts, "eval": [eval_facts]})
+    facts = {"train": train_facts, "eval": [eval_facts], "loss": _name_of_loss(loss_facts(config.loss, loss))}
+    _check_same_run(out, facts)
+    write_json(out / "data.json", facts)
     write_environment(out, _environment(config, str(accelerator.device)))
 
     # 3. The references.
@@ -239,18 +240,31 @@ def _start(config: RunConfig, given: Inputs, *, has_own_loss: bool) -> Start:
     return start
 
 
-def _check_data_of_run(out: Path, train_facts: Mapping[str, Any], eval_facts: Mapping[str, Any]) -> None:
-    """A run goes on with the rows that it began with: what it measured before is read again, not measured."""
+def _check_same_run(out: Path, facts: Mapping[str, Any]) -> None:
+    """A run goes on with the rows and the loss that it began with, which are not in its config if Python gave them."""
     path = out / "data.json"
     if not (has_begun(out) and path.is_file()):
         return
     before = json.loads(path.read_text(encoding="utf-8"))
-    for what, old, new in (("training", before["train"], train_facts), ("evaluation", before["eval"][0], eval_facts)):
+    for what, old, new in (
+        ("training", before["train"], facts["train"]),
+        ("evaluation", before["eval"][0], facts["eval"][0]),
+    ):
         if old["sha256"] != new["sha256"]:
             raise ConfigError(
                 f"{out} holds a run on other {what} data: the rows of {new['source']} are not those of that run. "
                 "Give another --out, or the data of that run to go on with it."
             )
+    if before.get("loss", facts["loss"]) != facts["loss"]:
+        raise ConfigError(
+            f"{out} holds a run with another loss: {before['loss']}, where this one has {facts['loss']}. "
+            "Give another --out, or the loss of that run to go on with it."
+        )
+
+
+def _name_of_loss(facts: Mapping[str, Any]) -> str:
+    """The function that a loss calls, inside of what is around it."""
+    return str(facts.get("wraps", facts)["fullname"])
 
 
 def _settings(config: RunConfig, model: BiEncoder | CrossEncoder) -> Settings:
@@ -381,5 +395,8 @@ def _summary(
         "embedding_size": model.get_embedding_dimension() if isinstance(model, BiEncoder) else None,
         "similarity": model.similarity_fn_name if isinstance(model, BiEncoder) else None,
         "num_labels": model.num_labels if isinstance(model, CrossEncoder) else None,
+        "prompts": {task: model.prompt_of(task) for task in ("query", "document")}
+        if isinstance(model, BiEncoder)
+        else {},
         "comparison": None if comparison is None else comparison.to_json(),
     }

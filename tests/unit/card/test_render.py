@@ -45,14 +45,31 @@ def test_the_sections_are_in_their_order(tmp_path: Path, make: Maker) -> None:
     assert "\n\n\n" not in card.split("\n---\n", 1)[1]
 
 
-def test_prompts_are_advised_for_what_has_methods_that_put_them(tmp_path: Path) -> None:
-    """A cross-encoder has no encode_query; a prompt of its base is put before queries without a word."""
+def test_prompts_that_were_trained_with_are_advised(tmp_path: Path) -> None:
     said = "trained with prompts (query: `zapytanie: `): use `encode_query`"
-    assert said in render_card(make_retriever(tmp_path / "retriever"))
-    folder = make_reranker(tmp_path / "reranker")
-    path = folder / "config.toml"
-    path.write_text(path.read_text().replace("[model]", '[model]\nprompts = {query = "zapytanie: "}'))
-    assert "zapytanie" not in render_card(folder)
+    assert said in render_card(make_retriever(tmp_path))
+    assert "trained with prompts" not in render_card(make_retriever(tmp_path, changes={"summary.json:prompts": {}}))
+
+
+def test_a_collection_has_queries_and_documents_not_rows(tmp_path: Path) -> None:
+    facts = json.loads((make_retriever(tmp_path) / "data.json").read_text(encoding="utf-8"))["eval"][0]
+    changes = {"data.json:eval": [facts | {"num_documents": 4152}]}
+    card = render_card(make_retriever(tmp_path, changes=changes))
+    assert "- **Size:** 416 queries and 4,152 documents" in card
+    assert "Statistics of the first 416 queries and 1,000 documents:" in card
+    assert "dyk test, 416 queries and 4,152 documents, SHA-256" in card
+
+
+def test_rows_with_low_labels_that_were_left_out_are_told(tmp_path: Path) -> None:
+    card = render_card(make_retriever(tmp_path, changes={"data.json:train.num_labelled": 4154}))
+    assert "- **Size:** 3,738 rows, the positive ones of 4,154 labelled pairs" in card
+    assert "Statistics of the first 1,000 rows:" in card
+
+
+def test_the_name_of_a_loss_is_no_tag_of_html(tmp_path: Path) -> None:
+    loss = {"name": "main.<locals>.<lambda>", "fullname": "__main__.main.<locals>.<lambda>"}
+    card = render_card(make_reranker(tmp_path, changes={"summary.json:loss": loss}))
+    assert "main.&lt;locals&gt;.&lt;lambda&gt; (`__main__.main.<locals>.<lambda>`)." in card
 
 
 def test_worse_is_said_at_the_top(tmp_path: Path) -> None:
@@ -105,6 +122,12 @@ def test_the_limits_name_what_was_ranked(tmp_path: Path, candidates: str, senten
 def test_an_interval_without_width_is_no_precision(tmp_path: Path) -> None:
     card = render_card(make_reranker(tmp_path, changes={"evaluations/trained.json:0.intervals.ndcg@10": [1.0, 1.0]}))
     assert "173 queries, too few or too alike to say how well ndcg@10 is known." in card
+
+
+@pytest.mark.parametrize(("task", "units"), [("reranking", "queries"), ("similarity", "pairs")])
+def test_the_limits_name_what_the_intervals_are_over(tmp_path: Path, task: str, units: str) -> None:
+    changes = {"evaluations/trained.json:0.task": task}
+    assert f"intervals are over the {units}, " in render_card(make_reranker(tmp_path, changes=changes))
 
 
 def test_evaluating_on_the_training_data_is_said(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ ROWS = [
 def test_default_takes_the_highest_label_only() -> None:
     table = read_pairs(ROWS, name="quiz")
     positives = labelled_to_positive(table)
+    assert (table.num_labelled, positives.num_labelled) == (None, table.size_rows)
     assert positives.rows == [
         PositivePair("who", "me", (), "q1", "d1"),
         PositivePair("what", "that", (), "q2", "d5"),

@@ -8,6 +8,7 @@ import datasets
 import pytest
 
 from rankwright.data import read_pairs
+from rankwright.data.sources import evaluation_split
 from rankwright.data.tables import BATCH_ROWS, is_hub_name
 from rankwright.errors import ConfigError, DataError, HubError, MissingExtraError
 from rankwright.records import LabelledPair, PositivePair
@@ -55,17 +56,43 @@ def test_dataset_keeps_lists_of_negatives() -> None:
     assert read_pairs(dataset).rows == [PositivePair("a", "b", ("c", "d"))]
 
 
-def test_dictionary_of_splits_needs_one_and_a_single_split_takes_none() -> None:
+def test_dictionary_of_splits_gives_the_one_named_and_a_single_split_takes_none() -> None:
     dataset = datasets.Dataset.from_dict(LABELLED)
     splits = datasets.DatasetDict({"train": dataset.select([0]), "dev": dataset})
     table = read_pairs(splits, split="dev")
     assert (table.rows, table.name) == (EXPECTED, "dev")
-    with pytest.raises(ConfigError, match=escape("DatasetDict: no split was given. Give split = one of train, dev.")):
-        read_pairs(splits)
+    assert (read_pairs(splits).rows, read_pairs(splits).name) == (EXPECTED[:1], "train")
     with pytest.raises(ConfigError, match=escape("DatasetDict: there is no split 'test'. Give split = one of train, ")):
         read_pairs(splits, split="test")
     with pytest.raises(ConfigError, match=escape("split='dev' was given, but the Dataset is one split. Leave it out.")):
         read_pairs(dataset, split="dev")
+
+
+@pytest.mark.parametrize(
+    ("splits", "chosen"),
+    [(["train", "test", "validation"], "validation"), (["train", "test", "dev"], "dev"), (["train", "test"], "test")],
+)
+def test_measured_on_where_no_split_is_named_is_never_the_one_to_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, splits: list[str], chosen: str
+) -> None:
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda repository, config: splits)
+    assert evaluation_split("owner/name") == chosen
+    dataset = datasets.Dataset.from_dict(LABELLED)
+    assert evaluation_split(datasets.DatasetDict(dict.fromkeys(splits, dataset))) == chosen
+    (tmp_path / "qrels").mkdir()
+    for name in splits:
+        (tmp_path / "qrels" / f"{name}.tsv").touch()
+    assert evaluation_split(tmp_path) == chosen
+    assert evaluation_split(dataset) is None and evaluation_split(tmp_path / "pairs.jsonl") is None
+
+
+def test_training_rows_alone_are_not_measured_on_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "get_dataset_split_names", lambda repository, config: ["train"])
+    message = (
+        "'owner/name' has the splits train, and none of validation, dev, test to measure on. Name one: --set data."
+    )
+    with pytest.raises(ConfigError, match=escape(message)):
+        evaluation_split("owner/name")
 
 
 @pytest.mark.parametrize(

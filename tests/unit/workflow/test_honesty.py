@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from rankwright import train
+from rankwright.config import CardConfig
 from rankwright.data import read_pairs
 from rankwright.evaluation import read_evaluations
+from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.records import LabelledPair
+from rankwright.workflow.facts import evaluation_data_facts
 from rankwright.workflow.inputs import hold_out
-from tests.unit.workflow.small_data import classified_pairs, judged_pairs
+from rankwright.workflow.measuring import read_evaluation_data
+from tests.unit.workflow.small_data import DOCUMENTS, beir_folder, classified_pairs, judged_pairs, positive_pairs
 
 QUICK = {"training.max_steps": 1, "training.dtype": "float32", "training.device": "cpu"}
 
@@ -49,6 +53,32 @@ def test_queries_that_are_also_trained_on_are_counted_on_the_card(tiny: Any, tmp
         config=QUICK,
     )
     assert "2 queries and 6 judged pairs" in card(tmp_path / "run")
+
+
+def test_what_a_collection_loses_is_counted_in_what_the_model_reads(tiny: Any, tmp_path: Path) -> None:
+    """Each document fits into the maximum length, but not with its query before it."""
+    data, folder = read_evaluation_data(beir_folder(tmp_path / "beir")), tiny.bi_encoder("bert")
+    length = max(BiEncoder(folder).tokenizer.count(DOCUMENTS))
+    retriever, reranker = (
+        BiEncoder(folder, max_length=length),
+        CrossEncoder(tiny.cross_encoder("bert"), max_length=length),
+    )
+    assert evaluation_data_facts(data, retriever, CardConfig())["truncation"]["texts"] == 20 + 10
+    cut = evaluation_data_facts(data, reranker, CardConfig())["truncation"]
+    assert cut["texts"] == 20 and cut["truncated"] > 0
+
+
+def test_a_config_without_the_evaluation_data_is_not_said_to_repeat_the_run(tiny: Any, tmp_path: Path) -> None:
+    data = judged_pairs(tmp_path / "pairs.jsonl")
+    records = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()[:6]]
+    train(tiny.cross_encoder("bert"), data, evaluate=records, out=tmp_path / "run", config=QUICK)
+    assert "rankwright train config.toml" not in card(tmp_path / "run")
+
+
+def test_prompts_that_the_base_brings_are_on_the_card(tiny: Any, tmp_path: Path) -> None:
+    base = tiny.bi_encoder("bert", settings={"prompts": {"query": "q: ", "document": "d: ", "topic": "t: "}})
+    train(base, positive_pairs(tmp_path / "pairs.jsonl"), out=tmp_path / "run", config=QUICK)
+    assert "trained with prompts (query: `q: ` and document: `d: `)" in card(tmp_path / "run")
 
 
 def test_pairs_compared_both_ways_are_held_out_together() -> None:

@@ -43,3 +43,14 @@ def test_prompts_that_a_cross_encoder_is_not_trained_with_are_refused(tiny: Any,
     assert base_model(read_config(None, flags={**asked, "model.base": str(tmp_path / "base")})).prompts == {
         "query": "question: "
     }
+
+
+def test_a_prompt_of_documents_that_another_one_hides_is_refused(tiny: Any) -> None:
+    """encode_document takes the prompt named document, which every bi-encoder has, as in sentence-transformers."""
+    asked = {"kind": "bi-encoder", "model.base": str(tiny.bi_encoder("bert"))}
+    with pytest.raises(
+        ConfigError, match=r"names 'passage', which has no effect on training: .* 'document', ''\. Call"
+    ):
+        base_model(read_config(None, flags={**asked, "model.prompts": {"query": "q: ", "passage": "p: "}}))
+    kept = base_model(read_config(None, flags={**asked, "model.prompts": {"query": "q: ", "document": "p: "}}))
+    assert kept.prompts == {"query": "q: ", "document": "p: "}

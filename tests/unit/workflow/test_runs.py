@@ -307,6 +307,18 @@ def test_other_data_under_the_same_name_is_refused(tiny: Any, tmp_path: Path, ch
     assert (tmp_path / "run" / "data.json").read_text() == before
 
 
+def test_another_loss_in_the_folder_is_refused(tiny: Any, tmp_path: Path) -> None:
+    """A function is in no config: the card would name the new one for weights that the old one made."""
+
+    def error(logits_BN: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
+        return (logits_BN[:, 0] - labels_B).abs().mean()
+
+    pairs = judged_pairs(tmp_path / "pairs.jsonl")
+    quick(tiny.bi_encoder("bert"), pairs, tmp_path / "run", loss=error)
+    with pytest.raises(ConfigError, match=r"run with another loss: .*error, where this one has .*binary_cross_entropy"):
+        quick(tiny.bi_encoder("bert"), pairs, tmp_path / "run")
+
+
 def test_a_folder_with_other_files_is_left_alone(tiny: Any, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
