@@ -196,10 +196,10 @@ class CrossEncoder(Model):
             workers=workers,
         )
         scores = apply_activation(chosen, logits_BN)
-        if apply_softmax and self.num_labels > 1:
-            scores = softmax(scores)
-        if self.num_labels == 1:
+        if self.num_labels == 1 and scores.ndim > 1:
             scores = scores[:, 0]
+        if apply_softmax and scores.ndim > 1:
+            scores = softmax(scores)
         output = to_output(scores, convert_to_tensor=convert_to_tensor, convert_to_numpy=convert_to_numpy)
         return output[0] if is_single else output
 

@@ -135,6 +135,11 @@ def test_activation_fn_is_a_name_a_module_or_a_function(cross_encoder: CrossEnco
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), cross_encoder.predict(PAIRS), rtol=1e-5)
 
 
+def test_an_activation_may_drop_the_axis_of_the_label(cross_encoder: CrossEncoder) -> None:
+    logits = cross_encoder.predict(PAIRS, activation="identity")
+    np.testing.assert_array_equal(cross_encoder.predict(PAIRS, activation_fn=lambda x: x.squeeze(-1)), logits)
+
+
 def test_activation_fct_is_activation(cross_encoder: CrossEncoder) -> None:
     expected = cross_encoder.predict(PAIRS, activation="tanh")
     np.testing.assert_array_equal(cross_encoder.predict(PAIRS, activation_fct=torch.nn.Tanh()), expected)
