@@ -146,6 +146,12 @@ REFUSALS = (
         with_settings(query_length=32),
     ),
     Refusal(
+        "a length of texts beside the model's own",
+        "bi-encoder",
+        "the setting 'processing_kwargs.text'",
+        with_settings(processing_kwargs={"text": {"max_length": 8}}),
+    ),
+    Refusal(
         "relative positions of BERT",
         "cross-encoder",
         "position_embedding_type 'relative_key'",

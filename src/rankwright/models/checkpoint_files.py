@@ -39,6 +39,7 @@ _INERT_KEYS = {
     "transformer_task",
     "modality_config",
     "module_output_name",
+    "processing_kwargs",
     "unpad_inputs",
     "model_args",
     "model_kwargs",
@@ -46,6 +47,18 @@ _INERT_KEYS = {
     "processor_kwargs",
 }
 """Keys of sentence_bert_config.json that we read, or that change no number."""
+
+_CHAT = "chat_template"
+_NO_CHAT_OPTIONS = {
+    "chat_template",
+    "max_length",
+    "padding",
+    "restore_suffix",
+    "return_tensors",
+    "tokenize",
+    "truncation",
+}
+"""Settings of a chat template that are not for the template: they choose it, or say what becomes of what it wrote."""
 
 _CONFIG_KEYS = {
     "model_type": TEXT,
@@ -146,6 +159,10 @@ class CheckpointFiles:
         files = (read_object(self.input_folder / name) for name in _TRANSFORMER_CONFIGS)
         config = next((content for content in files if content), {})
         unknown = sorted(key for key, value in config.items() if value and key not in _INERT_KEYS)
+        processing = value_of(config, "processing_kwargs", OBJECT, self.transformer_place, {})
+        unknown += [f"processing_kwargs.{key}" for key, value in processing.items() if value and key != _CHAT]
+        options = value_of(processing, _CHAT, OBJECT, self.transformer_place, {})
+        unknown += [f"processing_kwargs.{_CHAT}.{key}" for key in options if key in _NO_CHAT_OPTIONS]
         needed = self.transformer_task
         task = config.get("transformer_task", needed if self.kind == "bi-encoder" else "feature-extraction")
         if unknown or task != needed:
@@ -209,6 +226,7 @@ class CheckpointFiles:
             task=self.transformer_task,
             trust_remote_code=self.trust_remote_code,
             chat_format=chat_format if has_template else None,
+            chat_options=(self.transformer.get("processing_kwargs") or {}).get(_CHAT) or {},
         )
 
     @cached_property
