@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SimilarityFunction
 
 from rankwright import BiEncoder, CrossEncoder
@@ -57,6 +58,7 @@ def test_config_kwargs_is_refused(folders: dict[type[Both], Path], kind: type[Bo
     ("call", "message"),
     [
         (lambda bi, ce: ce.rank("a", ["b"], device="cuda:7"), "this model is on 'cpu'"),
+        (lambda bi, ce: bi.to(torch.float16), r"to\(torch.float16\) names a type, no device\. .* pass dtype='float32'"),
         (lambda bi, ce: bi[0], r"BiEncoder has no modules to index\. .* trainable\(\)"),
         (lambda bi, ce: ce[0], r"CrossEncoder has no modules to index\. .* trainable\(\)"),
     ],
