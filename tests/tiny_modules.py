@@ -4,7 +4,7 @@ In: folders of `tiny.py` and `tiny_foreign.py`. Out: folders.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,25 @@ def draw_modules(module: nn.Module, *, seed: int) -> None:
             draw(part, seed=10 * seed + i)  # no two routes alike
 
 
-def transformer(folder: Path, task: str = "feature-extraction") -> Transformer:
+def transformer(
+    folder: Path, task: str = "feature-extraction", chat_options: Mapping[str, Any] | None = None
+) -> Transformer:
     """The transformer of a folder, in float32.
 
     Args:
         folder: of a tiny model.
         task: what for.
+        chat_options: what its chat template is told beside the messages.
 
     Returns:
         ST's module.
     """
-    return Transformer(str(folder), transformer_task=task, model_kwargs={"dtype": torch.float32})
+    return Transformer(
+        str(folder),
+        transformer_task=task,
+        model_kwargs={"dtype": torch.float32},
+        processing_kwargs=chat_options and {"chat_template": dict(chat_options)},
+    )
 
 
 def static_embedding(seed: int = 0) -> StaticEmbedding:
@@ -220,8 +228,16 @@ def build_modular(folder: Path, base: Path, *, num_labels: int = 1) -> Path:
     return folder
 
 
-def build_logit_score(folder: Path, base: Path, *, true_id: int, false_id: int | None = None, **options: Any) -> Path:
+def build_logit_score(
+    folder: Path,
+    base: Path,
+    *,
+    true_id: int,
+    false_id: int | None = None,
+    chat_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Path:
     """Writes a cross-encoder of a language model and the score that the logits of its tokens make."""
-    modules = [transformer(base, task="text-generation"), LogitScore(true_id, false_id)]
+    modules = [transformer(base, "text-generation", chat_options), LogitScore(true_id, false_id)]
     CrossEncoder(modules=modules, device="cpu", **options).save(str(folder), create_model_card=False)
     return folder

@@ -33,6 +33,10 @@ CHAT = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + ' ' + m.content + '<|im_end|>' }}{% endfor %}"
     "<|im_start|>assistant: does the document answer, yes or no? "
 )
+CHAT_WITH_OPTIONS = (
+    CHAT.partition("<|im_start|>assistant")[0]
+    + "{% if add_generation_prompt %}<|im_start|>assistant{{ ': ' if thinks else ': at once: ' }}{% endif %}"
+)
 STRUCTURED_CHAT = CHAT.replace("m.content", "m.content[0].text")
 
 
@@ -356,6 +360,18 @@ FEATURE_CASES = (
             default_prompt_name="judge",
         ),
         prompted_logits,
+    ),
+    cross(
+        FEATURE,
+        "chat template with options",
+        "qwen3",
+        made(
+            tiny_modules.build_logit_score,
+            foreign("qwen3", "ForCausalLM", template=CHAT_WITH_OPTIONS),
+            true_id=YES,
+            chat_options={"add_generation_prompt": True, "thinks": False},
+        ),
+        short_logits,
     ),
     cross(
         FEATURE,

@@ -146,6 +146,18 @@ REFUSALS = (
         with_settings(query_length=32),
     ),
     Refusal(
+        "a setting of the tokenizer beside its own file",
+        "bi-encoder",
+        "the setting 'tokenizer_args.do_lower_case'",
+        with_settings(tokenizer_args={"model_max_length": 64, "do_lower_case": False}),
+    ),
+    Refusal(
+        "a length of texts beside the model's own",
+        "bi-encoder",
+        "the setting 'processing_kwargs.text'",
+        with_settings(processing_kwargs={"text": {"max_length": 8}}),
+    ),
+    Refusal(
         "relative positions of BERT",
         "cross-encoder",
         "position_embedding_type 'relative_key'",

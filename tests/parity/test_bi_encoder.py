@@ -5,11 +5,13 @@ Families, layouts and modules are those of `test_conformance.py`; here are batch
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rankwright.encoder.spec import POOLING_MODES
 from tests.parity.reference import ENGINES, our_bi_encoder, st_bi_encoder, st_embeddings
@@ -173,6 +175,25 @@ def test_similarities_are_the_same(tiny: Any, name: str | None) -> None:
     ):
         # Lengths of about 5: the tolerance is that of unit vectors, relative above 1.
         assert_agrees(np.asarray(actual), expected.numpy(), "score", what=str(name))
+
+
+@pytest.mark.parametrize("form", [torch.from_numpy, lambda rows: list(torch.from_numpy(rows))])
+def test_similarities_of_tensors_are_tensors_of_the_same_shape(tiny: Any, form: Callable[..., Any]) -> None:
+    folder = tiny.bi_encoder("bert")
+    ours, reference = our_bi_encoder(folder), st_bi_encoder(folder)
+    rows = form(st_embeddings(folder, FEW))
+    for a, b in ((rows, rows), (rows[0], rows[1]), (rows[0], rows)):
+        for name in ("similarity", "similarity_pairwise"):
+            actual, expected = getattr(ours, name)(a, b), getattr(reference, name)(a, b)
+            assert type(actual) is torch.Tensor
+            assert actual.shape == expected.shape
+            assert_agrees(actual, expected, "score", what=name)
+
+
+def test_similarity_of_two_vectors_is_a_number(tiny: Any) -> None:
+    folder = tiny.bi_encoder("bert")
+    a, b, *_ = st_embeddings(folder, FEW)
+    assert f"{our_bi_encoder(folder).similarity_pairwise(a, b):.4f}" == f"{a @ b:.4f}"
 
 
 @pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rankwright.errors import ValueRangeError
 
@@ -140,13 +140,14 @@ class Foreign:
     """A transformer whose family we do not have, run through transformers: the folder it is opened from, and as what.
 
     Code in the folder is run only with `trust_remote_code`. With `chat_format` ("auto", "flat" or "structured") texts
-    go through the tokenizer's chat template.
+    go through the tokenizer's chat template, which `chat_options` are handed to.
     """
 
     folder: Path
     task: ForeignTask
     trust_remote_code: bool = False
     chat_format: str | None = None
+    chat_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "half":
 REFUSED_ARGUMENTS = {
     "train_datasets": "the card says what the model's run was trained on. Write others into its README.md.",
     "config_kwargs": "config.json is read as it is. Use num_labels=, max_length=, activation= or similarity=.",
-    "convert_to_tensor": "rank() gives entries with floats. Use predict(..., convert_to_tensor=True) for a tensor.",
 }
 """Arguments of ST that cannot take effect: what to do instead."""
 

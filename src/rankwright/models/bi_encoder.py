@@ -308,11 +308,11 @@ class BiEncoder(Model):
         """Similarity of row i of `a` with row i of `b`.
 
         Args:
-            a: (B, E); array or tensor.
-            b: (B, E).
+            a: (B, E) or (E,); array or tensor.
+            b: (B, E) or (E,).
 
         Returns:
-            (B,) float32; a tensor if `a` is one.
+            (B,) float32, of two vectors one number; a tensor if `a` is one.
 
         Raises:
             ShapeError: rows of other lengths, or not as many.
@@ -320,7 +320,9 @@ class BiEncoder(Model):
         rows_a, rows_b = self._comparable(a, b)
         if len(rows_a) != len(rows_b) and 1 not in (len(rows_a), len(rows_b)):
             raise ShapeError(f"pairs are of row i with row i, but there are {len(rows_a)} and {len(rows_b)} rows.")
-        return _like(a, PAIRWISE[self._similarity](rows_a, rows_b))
+        values = PAIRWISE[self._similarity](rows_a, rows_b)
+        are_vectors = all(getattr(given, "ndim", 2) == 1 for given in (a, b))
+        return _like(a, values[0] if are_vectors else values)
 
     def rank(
         self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
@@ -433,8 +435,9 @@ class BiEncoder(Model):
 
 
 def _like(example: Any, values: np.ndarray) -> Any:
+    example = example[0] if isinstance(example, list) and example else example
     if hasattr(example, "detach"):
         import torch
 
-        return torch.from_numpy(values.astype(np.float32)).to(example.device)
+        return torch.as_tensor(values, dtype=torch.float32, device=example.device)
     return values.astype(np.float32)

@@ -3,6 +3,7 @@
 In: a folder, and the kind that it is opened as. Out: `CheckpointFiles`, of which a `ModelSpec` is made.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,7 @@ _INERT_KEYS = {
     "transformer_task",
     "modality_config",
     "module_output_name",
+    "processing_kwargs",
     "unpad_inputs",
     "model_args",
     "model_kwargs",
@@ -46,6 +48,21 @@ _INERT_KEYS = {
     "processor_kwargs",
 }
 """Keys of sentence_bert_config.json that we read, or that change no number."""
+
+_TOKENIZER_ARGS = {"clean_up_tokenization_spaces", "model_max_length", "padding_side", "trust_remote_code", "use_fast"}
+"""Of what the file says to the tokenizer, the length, which we read, and what changes no id of a text."""
+
+_CHAT = "chat_template"
+_NO_CHAT_OPTIONS = {
+    "chat_template",
+    "max_length",
+    "padding",
+    "restore_suffix",
+    "return_tensors",
+    "tokenize",
+    "truncation",
+}
+"""Settings of a chat template that are not for the template: they choose it, or say what becomes of what it wrote."""
 
 _CONFIG_KEYS = {
     "model_type": TEXT,
@@ -145,7 +162,7 @@ class CheckpointFiles:
             return {}
         files = (read_object(self.input_folder / name) for name in _TRANSFORMER_CONFIGS)
         config = next((content for content in files if content), {})
-        unknown = sorted(key for key, value in config.items() if value and key not in _INERT_KEYS)
+        unknown = _unknown_settings(config, self.transformer_place)
         needed = self.transformer_task
         task = config.get("transformer_task", needed if self.kind == "bi-encoder" else "feature-extraction")
         if unknown or task != needed:
@@ -209,6 +226,7 @@ class CheckpointFiles:
             task=self.transformer_task,
             trust_remote_code=self.trust_remote_code,
             chat_format=chat_format if has_template else None,
+            chat_options=(self.transformer.get("processing_kwargs") or {}).get(_CHAT) or {},
         )
 
     @cached_property
@@ -251,6 +269,17 @@ class CheckpointFiles:
                 "score pairs. Save it with a LogitScore module that names its tokens."
             )
         return LogitScore(yes, no)
+
+
+def _unknown_settings(config: Mapping[str, Any], place: Path) -> list[str]:
+    """The keys of sentence_bert_config.json that we do not run, with the way to them."""
+    unknown = sorted(key for key, value in config.items() if value and key not in _INERT_KEYS)
+    for name in ("tokenizer_args", "processor_kwargs"):
+        unknown += [f"{name}.{key}" for key in value_of(config, name, OBJECT, place, {}) if key not in _TOKENIZER_ARGS]
+    processing = value_of(config, "processing_kwargs", OBJECT, place, {})
+    unknown += [f"processing_kwargs.{key}" for key, value in processing.items() if value and key != _CHAT]
+    options = value_of(processing, _CHAT, OBJECT, place, {})
+    return unknown + [f"processing_kwargs.{_CHAT}.{key}" for key in options if key in _NO_CHAT_OPTIONS]
 
 
 def _hint(folder: Path) -> str:

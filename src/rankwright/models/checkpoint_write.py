@@ -250,8 +250,10 @@ def _transformer_config(spec: ModelSpec) -> dict[str, Any]:
         task, output, feature = "feature-extraction", "last_hidden_state", "token_embeddings"
     method = {"method": "forward", "method_output_name": output}
     modalities: dict[str, Any] = {"text": method}
-    if chat_format is not None:
+    if spec.foreign is not None and chat_format is not None:
         modalities["message"] = method | {"format": chat_format}
+        if spec.foreign.chat_options:
+            config["processing_kwargs"] = {"chat_template": dict(spec.foreign.chat_options)}
     return config | {"transformer_task": task, "modality_config": modalities, "module_output_name": feature}
 
 

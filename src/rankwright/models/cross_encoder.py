@@ -46,6 +46,7 @@ class CrossEncoder(Model):
         local_files_only: look for nothing on the Hub.
         activation_fn: ST's name of `activation`.
         default_activation_function: ST's old name of `activation`.
+        automodel_args: ST's old name of `model_kwargs`.
         backend: ST's name of `engine`.
         model_kwargs: ST's place for `dtype` (or `torch_dtype`).
         tokenizer_kwargs: ST's place for `max_length` (as `model_max_length`).
@@ -85,6 +86,7 @@ class CrossEncoder(Model):
         local_files_only: bool = False,
         activation_fn: Any = None,
         default_activation_function: Any = None,
+        automodel_args: Mapping[str, Any] | None = None,
         backend: str | None = None,
         model_kwargs: Mapping[str, Any] | None = None,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
@@ -100,7 +102,7 @@ class CrossEncoder(Model):
             max_length=max_length_of(max_length, tokenizer_kwargs, processor_kwargs),
             engine=engine_of(backend, engine),
             device=str(device or "auto"),
-            dtype=dtype_of(dtype, model_kwargs),
+            dtype=dtype_of(dtype, one_of({"model_kwargs": model_kwargs, "automodel_args": automodel_args})),
             revision=revision,
             cache_folder=cache_folder,
             token=token,
@@ -142,6 +144,7 @@ class CrossEncoder(Model):
         inputs: Any = None,
         show_progress_bar: bool | None = None,
         activation_fn: Any = None,
+        activation_fct: Any = None,
         pool: Any = None,
         chunk_size: int | None = None,
         num_workers: int | None = None,
@@ -164,6 +167,7 @@ class CrossEncoder(Model):
             inputs: ST's newer name of `pairs`.
             show_progress_bar: ST's name of `show_progress`.
             activation_fn: ST's name of `activation`.
+            activation_fct: ST's old name of `activation`.
             pool: worker processes from `start_multi_process_pool`, which says what they are worth.
             chunk_size: pairs that a worker process takes at a time, at most.
             num_workers: without effect; ST's old versions read pairs in so many processes.
@@ -182,7 +186,8 @@ class CrossEncoder(Model):
         workers = Workers(pool, device, chunk_size)
         self._check_workers(workers)
         listed, is_single = pairs_of(pairs)
-        chosen = one_of({"activation": activation, "activation_fn": activation_fn}, self.activation)
+        given = {"activation": activation, "activation_fn": activation_fn, "activation_fct": activation_fct}
+        chosen = one_of(given, self.activation)
         show = one_of({"show_progress": show_progress, "show_progress_bar": show_progress_bar}, False)
         logits_BN = self._run(
             listed,
@@ -192,10 +197,10 @@ class CrossEncoder(Model):
             workers=workers,
         )
         scores = apply_activation(chosen, logits_BN)
-        if apply_softmax and self.num_labels > 1:
-            scores = softmax(scores)
-        if self.num_labels == 1:
+        if self.num_labels == 1 and scores.ndim > 1:
             scores = scores[:, 0]
+        if apply_softmax and scores.ndim > 1:
+            scores = softmax(scores)
         output = to_output(scores, convert_to_tensor=convert_to_tensor, convert_to_numpy=convert_to_numpy)
         return output[0] if is_single else output
 
@@ -214,8 +219,10 @@ class CrossEncoder(Model):
         show_progress: bool | None = None,
         show_progress_bar: bool | None = None,
         activation_fn: Any = None,
+        activation_fct: Any = None,
         apply_softmax: bool = False,
         convert_to_tensor: bool = False,
+        convert_to_numpy: bool = True,
         device: str | Sequence[str] | None = None,
         pool: Any = None,
         chunk_size: int | None = None,
@@ -236,8 +243,10 @@ class CrossEncoder(Model):
             show_progress: as in `predict`.
             show_progress_bar: ST's name of `show_progress`.
             activation_fn: ST's name of `activation`.
+            activation_fct: ST's old name of `activation`.
             apply_softmax: without effect, as in ST: softmax is for several labels.
-            convert_to_tensor: refused; the message says what to use.
+            convert_to_tensor: without effect, as in ST: entries have floats.
+            convert_to_numpy: without effect, as in ST.
             device: as in `predict`.
             pool: as in `predict`.
             chunk_size: as in `predict`.
@@ -251,7 +260,6 @@ class CrossEncoder(Model):
             ConfigError: a model with several labels, which has no single score to rank by.
             DataError: a query that is no text, or documents that are no list.
         """
-        refuse_arguments({"convert_to_tensor": convert_to_tensor})
         if self.num_labels != 1:
             raise ConfigError(f"rank() needs a model with 1 label, this one has {self.num_labels}. Use predict().")
         documents = documents_of(query, documents, top_k)
@@ -266,6 +274,7 @@ class CrossEncoder(Model):
             show_progress=show_progress,
             show_progress_bar=show_progress_bar,
             activation_fn=activation_fn,
+            activation_fct=activation_fct,
             pool=pool,
             chunk_size=chunk_size,
         )

@@ -224,7 +224,7 @@ def _open_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
         backend.no_truncation()
         backend.no_padding()
         if spec.foreign.chat_format is not None:
-            render = chat_renderer(opened, spec.foreign.chat_format)
+            render = chat_renderer(opened, spec.foreign.chat_format, spec.foreign.chat_options)
     elif spec.architecture.family == STATIC:
         backend, facts = load_as_it_is(folder)
     else:

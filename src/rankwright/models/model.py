@@ -243,7 +243,12 @@ class Model(ABC):
 
         Returns:
             The model itself.
+
+        Raises:
+            ConfigError: a type of torch, which is no device.
         """
+        if str(device).startswith("torch."):
+            raise ConfigError(f"to({device}) names a type, no device. {REFUSED_ATTRIBUTES['half']}")
         self.checkpoint = self.checkpoint.wished(device=str(device))
         return self
 

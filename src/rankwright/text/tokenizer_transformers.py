@@ -4,7 +4,7 @@ In: a folder. Out: the `tokenizers.Tokenizer` inside a tokenizer of transformers
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -211,12 +211,15 @@ def has_chat_template(folder: Path) -> bool:
     return any((folder / name).is_file() for name in CHAT_TEMPLATES)
 
 
-def chat_renderer(tokenizer: Any, message_format: str = "auto") -> Callable[[Any, str], str]:
+def chat_renderer(
+    tokenizer: Any, message_format: str = "auto", options: Mapping[str, Any] | None = None
+) -> Callable[[Any, str], str]:
     """A function that writes a text, or a pair, into the chat template of a tokenizer.
 
     Args:
         tokenizer: of `open_with_transformers`, with a chat template.
         message_format: "flat" (contents are strings), "structured" (lists of typed parts), or "auto": by the template.
+        options: what the template is told beside the messages, such as {"add_generation_prompt": True}.
 
     Returns:
         Takes a text or pair, and a prompt, which becomes the system's message if it is not empty.
@@ -228,14 +231,14 @@ def chat_renderer(tokenizer: Any, message_format: str = "auto") -> Callable[[Any
     is_flat = message_format == "flat" or (
         message_format == "auto" and isinstance(template, str) and not any(part in template for part in _STRUCTURED)
     )
-    return partial(_rendered, tokenizer, is_flat)
+    return partial(_rendered, partial(tokenizer.apply_chat_template, tokenize=False, **(options or {})), is_flat)
 
 
-def _rendered(tokenizer: Any, is_flat: bool, text: str | tuple[str, str], prompt: str) -> str:
+def _rendered(apply: Callable[[Any], str], is_flat: bool, text: str | tuple[str, str], prompt: str) -> str:
     texts = {"system": prompt} if prompt else {}
     texts |= {"user": text} if isinstance(text, str) else dict(zip(PAIR_ROLES, text, strict=True))
     messages = [
         {"role": role, "content": content if is_flat else [{"type": "text", "text": content}]}
         for role, content in texts.items()
     ]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False))
+    return str(apply(messages))

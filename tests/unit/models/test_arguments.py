@@ -135,6 +135,18 @@ def test_activation_fn_is_a_name_a_module_or_a_function(cross_encoder: CrossEnco
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), cross_encoder.predict(PAIRS), rtol=1e-5)
 
 
+def test_an_activation_may_drop_the_axis_of_the_label(cross_encoder: CrossEncoder) -> None:
+    logits = cross_encoder.predict(PAIRS, activation="identity")
+    np.testing.assert_array_equal(cross_encoder.predict(PAIRS, activation_fn=lambda x: x.squeeze(-1)), logits)
+
+
+def test_activation_fct_is_activation(cross_encoder: CrossEncoder) -> None:
+    expected = cross_encoder.predict(PAIRS, activation="tanh")
+    np.testing.assert_array_equal(cross_encoder.predict(PAIRS, activation_fct=torch.nn.Tanh()), expected)
+    (best,) = cross_encoder.rank("a query", [PAIRS[0][1]], activation_fct=torch.nn.Tanh())
+    assert best["score"] == pytest.approx(expected[0])
+
+
 @pytest.mark.parametrize("name", ["activation", "activation_fn", "default_activation_function"])
 def test_a_models_own_activation_has_the_names_of_st(tiny: Any, cross_encoder: CrossEncoder, name: str) -> None:
     model = CrossEncoder(tiny.cross_encoder("bert"), dtype="float32", **{name: torch.nn.Tanh()})
@@ -157,6 +169,7 @@ def test_a_models_own_activation_has_the_names_of_st(tiny: Any, cross_encoder: C
 def test_model_kwargs_give_the_type(folder: Path, tiny: Any, model_kwargs: dict[str, Any]) -> None:
     assert BiEncoder(folder, model_kwargs=model_kwargs).dtype == "float32"
     assert CrossEncoder(tiny.cross_encoder("bert"), model_kwargs=model_kwargs).dtype == "float32"
+    assert CrossEncoder(tiny.cross_encoder("bert"), automodel_args=model_kwargs).dtype == "float32"
 
 
 def test_a_type_is_a_name_or_a_torch_type() -> None:

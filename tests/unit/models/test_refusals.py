@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SimilarityFunction
 
 from rankwright import BiEncoder, CrossEncoder
@@ -56,8 +57,8 @@ def test_config_kwargs_is_refused(folders: dict[type[Both], Path], kind: type[Bo
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda bi, ce: ce.rank("a", ["b"], convert_to_tensor=True), r"Use predict\(..., convert_to_tensor=True\)"),
         (lambda bi, ce: ce.rank("a", ["b"], device="cuda:7"), "this model is on 'cpu'"),
+        (lambda bi, ce: bi.to(torch.float16), r"to\(torch.float16\) names a type, no device\. .* pass dtype='float32'"),
         (lambda bi, ce: bi[0], r"BiEncoder has no modules to index\. .* trainable\(\)"),
         (lambda bi, ce: ce[0], r"CrossEncoder has no modules to index\. .* trainable\(\)"),
     ],
@@ -73,8 +74,10 @@ def test_what_changes_nothing_is_taken(bi_encoder: BiEncoder, cross_encoder: Cro
     np.testing.assert_array_equal(bi_encoder.encode(["a"], chunk_size=2), bi_encoder.encode(["a"]))
     scores = cross_encoder.predict(PAIRS, chunk_size=2, num_workers=2)
     np.testing.assert_array_equal(scores, cross_encoder.predict(PAIRS))
-    ranks = cross_encoder.rank("a", ["b", "c"], apply_softmax=True, chunk_size=2, num_workers=2, device="cpu")
-    assert ranks == cross_encoder.rank("a", ["b", "c"])
+    ranks = cross_encoder.rank("a", ["b", "c"])
+    assert ranks == cross_encoder.rank("a", ["b", "c"], apply_softmax=True, chunk_size=2, num_workers=2, device="cpu")
+    assert ranks == cross_encoder.rank("a", ["b", "c"], convert_to_numpy=True)  # so Haystack's ranker calls it
+    assert ranks == cross_encoder.rank("a", ["b", "c"], convert_to_tensor=True)  # and so the cards of Jina's rerankers
     for model in (bi_encoder, cross_encoder):
         assert model.eval() is model
         assert model.get_max_seq_length() == model.max_length
