@@ -83,7 +83,7 @@ def _columns(rows: Mapping[int, Mapping[str, object]], primary: str | None) -> l
     seen = dict.fromkeys(key for row in rows.values() for key in row if key not in ("epoch", "loss"))
     losses = [key for key in seen if key.endswith("loss")]
     measures = [key for key in seen if not key.endswith("loss")]
-    primaries = [key for key in measures if primary and key.endswith(primary)]
+    primaries = [key for key in measures if primary and key.endswith(f"_{primary}")]
     return ["loss"] * any("loss" in row for row in rows.values()) + losses + (primaries or measures)
 
 
