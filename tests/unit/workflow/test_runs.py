@@ -15,6 +15,7 @@ from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import read_evaluations
 from rankwright.models.activations import IDENTITY
+from rankwright.workflow import runs
 from rankwright.workflow.runs import RunResult, Watch, plan_run, run_config
 from tests.unit.workflow.small_data import (
     QUERIES,
@@ -283,6 +284,34 @@ def test_a_run_whose_card_failed_is_finished_without_training_again(tiny: Any, t
     assert "- **Licence:** mit" in (done.folder / "model" / "README.md").read_text()
     for name, array in weights(done.folder).items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_the_energy_of_a_run_is_that_of_all_its_steps_or_not_given(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finishes a run measures only what was left of it."""
+
+    class Meter:
+        def __init__(self, country: str | None) -> None:
+            self.country = country
+
+        def stop(self) -> dict[str, Any] | None:
+            return None if self.country is None else {"emissions": next(measured), "energy_consumed": 1.0}
+
+    def stop_at_three(row: Any) -> None:
+        if row["step"] == 3:
+            raise InterruptedError
+
+    measured = iter((2.0, 0.1))
+    monkeypatch.setattr(runs, "EnergyMeter", Meter)
+    pairs, config = judged_pairs(tmp_path / "pairs.jsonl"), {"card.country": "POL"}
+    for _ in range(2):
+        whole = quick(tiny.bi_encoder("bert"), pairs, tmp_path / "whole", config=config)
+        assert whole.summary["energy"] == {"emissions": 2.0, "energy_consumed": 1.0}
+    stopped = read_config(whole.folder / "config.toml", [f"out={tmp_path / 'parts'}"])
+    with pytest.raises(InterruptedError):
+        run_config(stopped, watch=Watch(log=stop_at_three))
+    assert run_config(stopped).summary["energy"] is None
 
 
 def test_another_config_in_the_folder_names_the_keys(reranker: RunResult) -> None:
