@@ -18,6 +18,7 @@ from rankwright.data.statistics import NUM_SAMPLES
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
+from rankwright.workflow.verify_references import prompts_of
 
 PACKAGES = ("rankwright", "torch", "transformers", "accelerate", "datasets", "tokenizers", "openvino", "numpy")
 
@@ -102,7 +103,7 @@ def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder,
         "sha256": data.sha256,
         "statistics": {name: {"type": "string", "tokens": _spread(model, texts)} for name, texts in sides.items()},
         "samples": [],
-        "truncation": _truncation(documents[:MEASURED_ROWS], model),
+        "truncation": _truncation([(prompts_of(model)[1], documents[:MEASURED_ROWS])], model),
     }
 
 
@@ -163,18 +164,21 @@ def overlap_facts(train: PairTable, data: EvaluationData) -> dict[str, int]:
     return {"queries": len(shared), "pairs": sum(pair in pairs or pair[::-1] in pairs for pair in set(judged))}
 
 
-def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[Any]:
-    """What the model would be given: pairs, or all texts of the rows."""
-    texts = [row.texts for row in table.rows[:MEASURED_ROWS]]
+def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[tuple[str, list[Any]]]:
+    """What the model would be given, by the prompt before it: pairs, or all texts of the rows."""
+    rows = [row.texts for row in table.rows[:MEASURED_ROWS]]
+    before_query, before_document = prompts_of(model)
     if isinstance(model, CrossEncoder):
-        return [(query, document) for query, *documents in texts for document in documents]
-    return [text for row in texts for text in row]
+        return [(before_query, [(query, document) for query, *documents in rows for document in documents])]
+    queries, documents = [row[0] for row in rows], [document for row in rows for document in row[1:]]
+    return [(before_query, queries), (before_document, documents)]
 
 
-def _truncation(texts: list[Any], model: BiEncoder | CrossEncoder) -> dict[str, int]:
+def _truncation(given: list[tuple[str, list[Any]]], model: BiEncoder | CrossEncoder) -> dict[str, int]:
     report = Truncation()
-    for start in range(0, len(texts), 1000):
-        report += model.tokenizer.batch(texts[start : start + 1000])[1]
+    for prompt, texts in given:
+        for start in range(0, len(texts), 1000):
+            report += model.tokenizer.batch(texts[start : start + 1000], prompt=prompt)[1]
     return {"texts": report.num_texts, "truncated": report.num_truncated, "tokens_lost": report.tokens_lost}
 
 

@@ -14,7 +14,7 @@ from rankwright.data import read_pairs
 from rankwright.errors import ConfigError
 from rankwright.workflow.evaluations import system_names
 from rankwright.workflow.examples import NUM_DOCUMENTS, usage_example
-from rankwright.workflow.facts import data_facts, loss_facts
+from rankwright.workflow.facts import data_facts, evaluation_data_facts, loss_facts
 from rankwright.workflow.inputs import hold_out
 from rankwright.workflow.measuring import Settings, measure_model, measure_references, read_evaluation_data
 from tests.unit.workflow.small_data import (
@@ -216,6 +216,22 @@ def test_truncation_is_counted_over_what_the_model_would_be_given(
     texts, documents = (sum(len(row.texts) - cut for row in table.rows) for cut in (0, 1))
     assert data_facts(table, bi_encoder, CardConfig())["truncation"]["texts"] == texts
     assert data_facts(table, cross_encoder, CardConfig())["truncation"]["texts"] == documents
+
+
+def test_what_a_prompt_pushes_out_is_counted_as_cut(tiny: Any, tmp_path: Path) -> None:
+    pairs = read_pairs(positive_pairs(tmp_path / "pairs.jsonl"))
+    corpus = read_evaluation_data(beir_folder(tmp_path / "beir"))
+
+    def lost(prompts: dict[str, str]) -> list[int]:
+        model = BiEncoder(tiny.bi_encoder("bert"), prompts=prompts)
+        model.max_length = max(model.tokenizer.count([*QUERIES, *DOCUMENTS])) + 2
+        facts = (data_facts(pairs, model, CardConfig()), evaluation_data_facts(corpus, model, CardConfig()))
+        return [each["truncation"]["tokens_lost"] for each in facts]
+
+    assert lost({}) == [0, 0]
+    only_query, only_document = lost({"query": "a " * 40}), lost({"document": "a " * 40})
+    assert only_query[0] > 0 and only_query[1] == 0
+    assert only_document[0] > 0 and only_document[1] > 0
 
 
 def test_facts_of_a_loss_name_what_acts() -> None:
