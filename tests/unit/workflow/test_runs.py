@@ -11,10 +11,12 @@ from safetensors.numpy import load_file
 
 from rankwright import BiEncoder, CrossEncoder, train
 from rankwright.config import read_config
+from rankwright.data import read_pairs
 from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import read_evaluations
 from rankwright.models.activations import IDENTITY
+from rankwright.training import BatchPlan
 from rankwright.workflow import runs
 from rankwright.workflow.runs import RunResult, Watch, plan_run, run_config
 from tests.unit.workflow.small_data import (
@@ -455,6 +457,20 @@ def test_layers_may_be_computed_again(
     assert len(asked) == 1
     for name, array in weights(reranker.folder).items():
         np.testing.assert_allclose(weights(again.folder)[name], array, atol=2e-4, err_msg=name)
+
+
+def test_the_plan_of_batches_is_that_of_the_config(tmp_path: Path) -> None:
+    keys = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "seed": 7, "num_train_epochs": 1.5}
+    flags = {"kind": "bi-encoder", **{f"training.{key}": value for key, value in keys.items()}}
+    table = read_pairs(positive_pairs(tmp_path / "pairs.jsonl"))
+    plan = runs._batch_plan(read_config(None, flags=flags), table, num_processes=2)
+    assert plan == BatchPlan(20, 4, batches_per_step=6, seed=7, num_epochs=1.5)
+    apart = runs._batch_plan(
+        read_config(None, flags=flags | {"training.batch_sampler": "no_duplicates", "training.max_steps": 5}),
+        table,
+        num_processes=1,
+    )
+    assert (apart.num_steps, len(apart.text_numbers or ())) == (5, 20)
 
 
 def test_a_dry_run_says_the_plan_and_writes_nothing(tiny: Any, tmp_path: Path) -> None:
