@@ -102,6 +102,23 @@ def test_the_limits_name_what_was_ranked(tmp_path: Path, candidates: str, senten
     assert sentence in render_card(make_reranker(tmp_path, changes=changes))
 
 
+@pytest.mark.parametrize(("queries", "pairs"), [(3, 0), (0, 2), (1, 4)])
+def test_what_is_also_in_the_training_data_is_counted(tmp_path: Path, queries: int, pairs: int) -> None:
+    card = render_card(
+        make_reranker(tmp_path, changes={"data.json:eval.0.overlap": {"queries": queries, "pairs": pairs}})
+    )
+    assert f"- {queries} queries and {pairs} judged pairs of ru_pairs dev are also in the training data" in card
+
+
+def test_a_checkpoint_without_a_choice_is_not_called_the_best(tmp_path: Path) -> None:
+    path, said = make_reranker(tmp_path) / "metrics.jsonl", "by its evaluation on these same data"
+    assert said in render_card(tmp_path)
+    rows = [row for row in path.read_text(encoding="utf-8").splitlines() if "eval_" not in row or '"step": 40' in row]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert any("eval_" in row for row in rows)
+    assert said not in render_card(tmp_path)
+
+
 def test_evaluating_on_the_training_data_is_said(tmp_path: Path) -> None:
     card = render_card(make_reranker(tmp_path, changes={"data.json:eval.0.sha256": f"{12431:064x}"}))
     assert "The evaluation data are the training data" in card
