@@ -43,7 +43,7 @@ def training_log(
     Returns:
         The log, or None where nothing was logged.
     """
-    rows = _rows_by_step(metrics, max(1, logging_steps))
+    rows = _rows_by_step(metrics, logging_steps)
     if not rows:
         return None
     columns = _columns(rows, primary)

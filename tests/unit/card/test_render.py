@@ -119,6 +119,13 @@ def test_a_checkpoint_without_a_choice_is_not_called_the_best(tmp_path: Path) ->
     assert said not in render_card(tmp_path)
 
 
+def test_the_most_frequent_values_of_a_column_are_shown(tmp_path: Path) -> None:
+    values = {f"{i}.0": i / 66 for i in range(12)}
+    card = render_card(make_reranker(tmp_path, changes={"data.json:train.statistics.label.values": values}))
+    shown = "<br>".join(f"{i}.0: {i / 66:.2%}" for i in range(11, 1, -1))
+    assert f"| {shown}<br>and 2 more values |" in card
+
+
 def test_evaluating_on_the_training_data_is_said(tmp_path: Path) -> None:
     card = render_card(make_reranker(tmp_path, changes={"data.json:eval.0.sha256": f"{12431:064x}"}))
     assert "The evaluation data are the training data" in card
@@ -292,5 +299,5 @@ def test_labels_that_nobody_gave_and_columns_that_no_sample_has_are_not_made_up(
     }
     card = render_card(make_reranker(tmp_path, changes=changes))
     shown = re.findall(r"^\| (\d) \| \d\.\d{4} \| (\S+) \|", card, flags=re.MULTILINE)
-    assert {label for _, label in shown} == {"1", "-", "0.5"}
+    assert [label for _, label in shown] == ["1", "0.5", "-"], "each beside its own document"
     assert "| query | document | label |\n" in card and "| qid |" not in card
