@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rankwright.card import render_card, write_card
+from rankwright.card import read_run, render_card, write_card
+from rankwright.card.st_variables import energy_facts, st_variables
 from rankwright.errors import DataError
 from rankwright.evaluation import compare, write_evaluations
 from rankwright.evaluation.report import evaluation_of_queries
@@ -140,6 +141,20 @@ def test_private_texts_are_nowhere_on_the_card(tmp_path: Path, make: Maker) -> N
     assert not [text for text in texts if text in card]
     assert "Samples:" not in card
     assert "The texts are private" in card
+
+
+def test_private_texts_are_in_no_variable_of_a_users_template(tmp_path: Path) -> None:
+    variables = st_variables(read_run(_private(make_reranker(tmp_path))))
+    assert variables["usage_examples"] is variables["predict_example"] is None
+    assert "Какой город" not in repr(variables)
+
+
+def test_energy_for_templates_is_in_hours_and_of_the_machine_that_was_measured(tmp_path: Path) -> None:
+    energy = ENERGY | {"cpu_model": "measured CPU"}
+    changes = {"summary.json:energy": energy, "summary.json:training_time_s": 5400.0}
+    facts = energy_facts(read_run(make_reranker(tmp_path, changes=changes)))
+    assert facts is not None
+    assert (facts["hours_used"], facts["cpu_model"], facts["ram_total_size"]) == (1.5, "measured CPU", 7.7)
 
 
 def test_a_private_reranker_still_shows_the_scores_of_its_real_query(tmp_path: Path) -> None:
