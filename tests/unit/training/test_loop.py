@@ -146,6 +146,14 @@ def test_direction_follows_the_measure(tmp_path: Path, name: str, greater_is_bet
     assert state.best_step == best_step
 
 
+@pytest.mark.parametrize("name", ["ndcg@10", "loss"])
+def test_of_equally_good_steps_the_first_is_best(tmp_path: Path, name: str) -> None:
+    job = make_job(evaluate=in_turn([2.0] * 5, name))
+    job.module.eval()
+    assert train(tmp_path, job, metric_for_best_model=name).best_step == 2
+    assert job.module.training
+
+
 def test_evaluation_that_is_no_number_is_null_and_never_best(tmp_path: Path) -> None:
     state = train(tmp_path, make_job(evaluate=in_turn([math.nan, 2.0, math.inf, math.nan, 3.0])))
     assert state.best_step == 4
