@@ -19,6 +19,7 @@ from sentence_transformers.util import cos_sim, dot_score, euclidean_sim, manhat
 from sklearn.metrics import average_precision_score, f1_score
 
 from rankwright.evaluation import (
+    RETRIEVAL_MEASURES,
     evaluate_classification,
     evaluate_first_stage,
     evaluate_reranking,
@@ -158,6 +159,12 @@ def test_retrieval_has_the_values_of_sentence_transformers(similarity: str, dim:
     binary = [name.replace("ndcg", "ndcg_binary") for name in names if name.startswith("ndcg")]
     again = evaluate_retrieval((queries, documents), data, similarity=similarity, dims=[dim], measures=binary)[0]
     assert [again.measures[name] for name in binary] == [found.measures[n] for n in names if n.startswith("ndcg")]
+
+
+def test_measures_of_retrieval_are_those_that_sentence_transformers_reports() -> None:
+    model = EmbeddingsOnly({"a": np.ones(2), "b": np.ones(2)}, "cosine")
+    found = InformationRetrievalEvaluator({"q": "a"}, {"d": "b"}, {"q": {"d"}})(model)
+    assert {f"cosine_{name}" for name in RETRIEVAL_MEASURES} == set(found)
 
 
 def test_binary_ndcg_of_graded_judgments_is_that_of_sentence_transformers() -> None:

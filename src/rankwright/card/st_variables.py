@@ -20,7 +20,7 @@ from rankwright.card.metadata import (
 from rankwright.card.results import TASK_NAMES, Measured, measured, measures_table
 from rankwright.card.run_folder import DatasetFacts, LossFacts, RunFolder
 from rankwright.card.training_log import TrainingLog, training_log
-from rankwright.card.usage import pairs_of, snippet
+from rankwright.card.usage import snippet
 
 SIMILARITY_NAMES = {
     "cosine": "Cosine Similarity",
@@ -157,7 +157,9 @@ def _examples(run: RunFolder) -> Sequence[object] | None:
     usage = run.summary.usage
     if usage is None or not run.shows_texts:
         return None
-    return pairs_of(run) if run.summary.kind == "cross-encoder" else [usage.query, *usage.documents]
+    if run.summary.kind == "cross-encoder":
+        return [[usage.query, document] for document in usage.documents]
+    return [usage.query, *usage.documents]
 
 
 def _metrics(group: Measured) -> dict[str, object]:

@@ -43,7 +43,7 @@ def training_log(
     Returns:
         The log, or None where nothing was logged.
     """
-    rows = _rows_by_step(metrics, max(1, logging_steps))
+    rows = _rows_by_step(metrics, logging_steps)
     if not rows:
         return None
     columns = _columns(rows, primary)
@@ -82,7 +82,7 @@ def _columns(rows: Mapping[int, Mapping[str, object]], primary: str | None) -> l
     seen = dict.fromkeys(key for row in rows.values() for key in row if key not in ("epoch", "loss"))
     losses = [key for key in seen if key.endswith("loss")]
     measures = [key for key in seen if not key.endswith("loss")]
-    primaries = [key for key in measures if primary and key.endswith(primary)]
+    primaries = [key for key in measures if primary and key.endswith(f"_{primary}")]
     return ["loss"] * any("loss" in row for row in rows.values()) + losses + (primaries or measures)
 
 

@@ -59,15 +59,6 @@ def _label(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
 
 
-def pairs_of(run: RunFolder) -> list[list[str]]:
-    """The example as pairs of texts, in the form of sentence-transformers' templates."""
-    usage = run.summary.usage
-    if usage is None:
-        return []
-    shown = run.shows_texts
-    return [[usage.query if shown else PRIVATE, one if shown else PRIVATE] for one in usage.documents]
-
-
 def _rerank(usage: Usage) -> list[str]:
     if not usage.is_ranking:
         lines = ["scores = model.predict([(query, document) for document in documents])", "print(scores.round(4))"]

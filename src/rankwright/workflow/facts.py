@@ -6,7 +6,7 @@ In: config, tables, models. Out: environment.json, data.json and parts of summar
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +18,7 @@ from rankwright.data.statistics import NUM_ROWS, NUM_SAMPLES, value_range
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
+from rankwright.workflow.verify_references import prompts_of
 
 PACKAGES = ("rankwright", "torch", "transformers", "accelerate", "datasets", "tokenizers", "openvino", "numpy")
 
@@ -67,6 +68,8 @@ def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConf
     Returns:
         The facts.
     """
+    rows = [row.texts for row in table.rows[:MEASURED_ROWS]]
+    pairs = [(query, document) for query, *documents in rows for document in documents]
     return {
         "name": table.name,
         "source": table.source,
@@ -75,7 +78,7 @@ def data_facts(table: PairTable, model: BiEncoder | CrossEncoder, card: CardConf
         "columns": list(table.columns.values()),
         "sha256": table.sha256,
         **table_statistics(table, count_tokens=model.tokenizer.count, num_samples=NUM_SAMPLES if card.examples else 0),
-        "truncation": _truncation(_texts(table, model), model),
+        "truncation": _truncation(model, [row[0] for row in rows], [document for _, document in pairs], pairs),
     }
 
 
@@ -101,9 +104,7 @@ def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder,
         "query": model.tokenizer.count(queries[:NUM_ROWS]),
         "document": model.tokenizer.count(documents[:NUM_ROWS]),
     }
-    inputs: list[Any] = queries[:MEASURED_ROWS] + documents[:MEASURED_ROWS]
-    if isinstance(model, CrossEncoder):  # it reads both sides as one text, which is longer than each
-        inputs = _judged_pairs(data)[:MEASURED_ROWS]
+    first = slice(MEASURED_ROWS)
     return {
         "name": data.name,
         "source": data.source,
@@ -113,7 +114,7 @@ def evaluation_data_facts(data: EvaluationData, model: BiEncoder | CrossEncoder,
         "sha256": data.sha256,
         "statistics": {name: {"type": "string", "tokens": value_range(tokens)} for name, tokens in counts.items()},
         "samples": [],
-        "truncation": _truncation(inputs, model),
+        "truncation": _truncation(model, queries[first], documents[first], _judged_pairs(data)[first]),
     }
 
 
@@ -178,18 +179,18 @@ def _judged_pairs(data: EvaluationData) -> list[tuple[str, str]]:
     ]
 
 
-def _texts(table: PairTable, model: BiEncoder | CrossEncoder) -> list[Any]:
-    """What the model would be given: pairs, or all texts of the rows."""
-    texts = [row.texts for row in table.rows[:MEASURED_ROWS]]
+def _truncation(
+    model: BiEncoder | CrossEncoder, queries: list[str], documents: list[str], pairs: list[tuple[str, str]]
+) -> dict[str, int]:
+    """What is cut of texts behind their prompts; of pairs for a cross-encoder, which reads both as one, longer text."""
+    before_query, before_document = prompts_of(model)
+    given: list[tuple[str, Sequence[Any]]] = [(before_query, queries), (before_document, documents)]
     if isinstance(model, CrossEncoder):
-        return [(query, document) for query, *documents in texts for document in documents]
-    return [text for row in texts for text in row]
-
-
-def _truncation(texts: list[Any], model: BiEncoder | CrossEncoder) -> dict[str, int]:
+        given = [(before_query, pairs)]
     report = Truncation()
-    for start in range(0, len(texts), 1000):
-        report += model.tokenizer.batch(texts[start : start + 1000])[1]
+    for prompt, texts in given:
+        for start in range(0, len(texts), 1000):
+            report += model.tokenizer.batch(texts[start : start + 1000], prompt=prompt)[1]
     return {"texts": report.num_texts, "truncated": report.num_truncated, "tokens_lost": report.tokens_lost}
 
 

@@ -29,7 +29,7 @@ from rankwright.workflow.facts import (
     loss_facts,
     overlap_facts,
 )
-from rankwright.workflow.folder import check_folder, dotted, has_begun, run_folder, write_environment
+from rankwright.workflow.folder import check_folder, dotted, has_begun, has_checkpoint, run_folder, write_environment
 from rankwright.workflow.inputs import Inputs, base_model, read_inputs
 from rankwright.workflow.measuring import Settings, measure_model, primary_first
 from rankwright.workflow.references import best_reference, reference_evaluations
@@ -176,11 +176,11 @@ def _run(out: Path, start: Start, *, loss: Callable[..., Any] | None, watch: Wat
     # 3. The references.
     references = _references(out, model, inputs, settings, watch.say)
 
-    # 4. Train.
-    meter = EnergyMeter(config.card.country)
+    # 4. Train. Of a run that goes on only a part could be measured, which is not the energy of the run.
+    meter = EnergyMeter(None if has_checkpoint(out) else config.card.country)
     module = model.trainable()
     plan, state = _train(module, start, accelerator=accelerator, loss=loss, watch=watch)
-    energy = meter.stop()
+    energy = meter.stop() or _energy_before(out)
 
     # 5. Measure what was trained, and say how it compares.
     watch.say("measuring the trained model")
@@ -301,6 +301,12 @@ def _references(
     references = reference_evaluations(model, inputs.table, inputs.evaluation, settings)
     write_evaluations(path, references)
     return references
+
+
+def _energy_before(out: Path) -> dict[str, Any] | None:
+    """What was measured of a run whose training is done, as where only its card had failed."""
+    path = out / "summary.json"
+    return json.loads(path.read_text(encoding="utf-8"))["energy"] if path.is_file() else None
 
 
 def _train(

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rankwright.card import render_card, write_card
+from rankwright.card import read_run, render_card, write_card
+from rankwright.card.st_variables import energy_facts, st_variables
 from rankwright.errors import DataError
 from rankwright.evaluation import compare, write_evaluations
 from rankwright.evaluation.report import evaluation_of_queries
@@ -130,6 +131,30 @@ def test_the_limits_name_what_the_intervals_are_over(tmp_path: Path, task: str, 
     assert f"intervals are over the {units}, " in render_card(make_reranker(tmp_path, changes=changes))
 
 
+@pytest.mark.parametrize(("queries", "pairs"), [(3, 0), (0, 2), (1, 4)])
+def test_what_is_also_in_the_training_data_is_counted(tmp_path: Path, queries: int, pairs: int) -> None:
+    card = render_card(
+        make_reranker(tmp_path, changes={"data.json:eval.0.overlap": {"queries": queries, "pairs": pairs}})
+    )
+    assert f"- {queries} queries and {pairs} judged pairs of ru_pairs dev are also in the training data" in card
+
+
+def test_a_checkpoint_without_a_choice_is_not_called_the_best(tmp_path: Path) -> None:
+    path, said = make_reranker(tmp_path) / "metrics.jsonl", "by its evaluation on these same data"
+    assert said in render_card(tmp_path)
+    rows = [row for row in path.read_text(encoding="utf-8").splitlines() if "eval_" not in row or '"step": 40' in row]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert any("eval_" in row for row in rows)
+    assert said not in render_card(tmp_path)
+
+
+def test_the_most_frequent_values_of_a_column_are_shown(tmp_path: Path) -> None:
+    values = {f"{i}.0": i / 66 for i in range(12)}
+    card = render_card(make_reranker(tmp_path, changes={"data.json:train.statistics.label.values": values}))
+    shown = "<br>".join(f"{i}.0: {i / 66:.2%}" for i in range(11, 1, -1))
+    assert f"| {shown}<br>and 2 more values |" in card
+
+
 def test_evaluating_on_the_training_data_is_said(tmp_path: Path) -> None:
     card = render_card(make_reranker(tmp_path, changes={"data.json:eval.0.sha256": f"{12431:064x}"}))
     assert "The evaluation data are the training data" in card
@@ -144,6 +169,20 @@ def test_private_texts_are_nowhere_on_the_card(tmp_path: Path, make: Maker) -> N
     assert not [text for text in texts if text in card]
     assert "Samples:" not in card
     assert "The texts are private" in card
+
+
+def test_private_texts_are_in_no_variable_of_a_users_template(tmp_path: Path) -> None:
+    variables = st_variables(read_run(_private(make_reranker(tmp_path))))
+    assert variables["usage_examples"] is variables["predict_example"] is None
+    assert "Какой город" not in repr(variables)
+
+
+def test_energy_for_templates_is_in_hours_and_of_the_machine_that_was_measured(tmp_path: Path) -> None:
+    energy = ENERGY | {"cpu_model": "measured CPU"}
+    changes = {"summary.json:energy": energy, "summary.json:training_time_s": 5400.0}
+    facts = energy_facts(read_run(make_reranker(tmp_path, changes=changes)))
+    assert facts is not None
+    assert (facts["hours_used"], facts["cpu_model"], facts["ram_total_size"]) == (1.5, "measured CPU", 7.7)
 
 
 def test_a_private_reranker_still_shows_the_scores_of_its_real_query(tmp_path: Path) -> None:
@@ -303,5 +342,5 @@ def test_labels_that_nobody_gave_and_columns_that_no_sample_has_are_not_made_up(
     }
     card = render_card(make_reranker(tmp_path, changes=changes))
     shown = re.findall(r"^\| (\d) \| \d\.\d{4} \| (\S+) \|", card, flags=re.MULTILINE)
-    assert {label for _, label in shown} == {"1", "-", "0.5"}
+    assert [label for _, label in shown] == ["1", "0.5", "-"], "each beside its own document"
     assert "| query | document | label |\n" in card and "| qid |" not in card

@@ -5,8 +5,10 @@ def _rows(*rows: tuple[int, dict[str, float]]) -> list[dict[str, object]]:
     return [{"step": step, "epoch": step / 10, **values} for step, values in rows]
 
 
-def _lines(metrics: list[dict[str, object]], *, logging_steps: int = 2, best_step: int = 0) -> list[str]:
-    log = training_log(metrics, logging_steps=logging_steps, best_step=best_step, primary="ndcg@10")
+def _lines(
+    metrics: list[dict[str, object]], *, logging_steps: int = 2, best_step: int = 0, primary: str = "ndcg@10"
+) -> list[str]:
+    log = training_log(metrics, logging_steps=logging_steps, best_step=best_step, primary=primary)
     assert log is not None
     return log.table.split("\n")
 
@@ -45,6 +47,7 @@ def test_only_columns_of_the_primary_measure_are_shown_where_there_are_some() ->
     metrics = _rows((2, {"eval_dim_64_ndcg@10": 0.6, "eval_ndcg@10": 0.7, "eval_mrr@10": 0.5}))
     assert _lines(metrics)[0] == "| Epoch | Step | dim_64_ndcg@10 | ndcg@10 |"
     assert _lines(_rows((2, {"eval_f1": 0.6, "eval_ap": 0.5})))[0] == "| Epoch | Step | f1 | ap |"
+    assert _lines(_rows((2, {"eval_map": 0.6, "eval_ap": 0.5})), primary="ap")[0] == "| Epoch | Step | ap |"
 
 
 def test_a_log_of_more_than_100_rows_is_folded() -> None:

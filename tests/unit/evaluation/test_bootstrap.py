@@ -50,6 +50,8 @@ def test_p_value_is_exact_for_a_small_case_by_hand() -> None:
     # |+-1 +-2 +-4| >= |1 + 2 - 4| = 1 always; >= |1 - 2 + 4| = 3 in 6 of 8 cases.
     assert flip_p_value(np.array([1.0, 2.0, -4.0])) == pytest.approx(1.0, abs=1e-9)
     assert flip_p_value(np.array([1.0, -2.0, 4.0])) == pytest.approx(6 / 8, abs=0.02)
+    # 0.1 - 0.3 + 0.2 + 0.7 and -0.1 + 0.3 - 0.2 + 0.7 are equal but for rounding.
+    assert flip_p_value(np.array([0.1, -0.3, 0.2, 0.7])) == pytest.approx(5 / 8, abs=0.02)
 
 
 def test_p_value_without_any_difference_is_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import Evaluation, compare, evaluate_classification, evaluate_similarity
-from rankwright.evaluation.comparison import stronger
+from rankwright.evaluation.comparison import _bootstrap_p_value, stronger
 from rankwright.evaluation.report import UNTRAINED, evaluation_of_queries
 
 
@@ -54,6 +54,7 @@ def test_five_queries_never_show_a_difference(num: int) -> None:
     found = compare(of_queries(np.ones(num)), of_queries(np.zeros(num), "base"))
     assert found.difference == 1.0 and found.low == 1.0
     assert found.verdict == "no difference shown" and found.p_value > 0.05
+    assert compare(of_queries(np.zeros(num)), of_queries(np.ones(num), "base")).verdict == "no difference shown"
 
 
 def test_system_compared_with_itself_shows_nothing() -> None:
@@ -106,6 +107,11 @@ def test_few_pairs_never_show_a_difference() -> None:
     assert found.low > 0 and found.p_value == 2**-4 and found.verdict == "no difference shown"
 
 
+def test_p_value_of_a_bootstrap_is_twice_the_share_on_the_other_side() -> None:
+    difference_R = np.array([-1.0, *[1.0] * 98, np.nan])
+    assert _bootstrap_p_value(difference_R, 50) == _bootstrap_p_value(-difference_R, 50) == pytest.approx(0.04)
+
+
 def test_comparison_is_plain_json() -> None:
     facts = compare(of_queries(BASE), of_queries(BASE, "base")).to_json()
     wanted = {"measure", "reference", "reference_value", "value", "difference", "low", "high", "p_value", "verdict"}
@@ -130,7 +136,7 @@ def test_what_cannot_be_compared_is_said() -> None:
 def test_stronger_systems_are_those_shown_better_at_the_same_size_the_strongest_first() -> None:
     ours = replace(of_queries(BASE), dim=64)
     good, best = of_queries(BASE + 0.1, "good"), of_queries(BASE + 0.2, "best")
-    noisy = of_queries(BASE + 0.01 + RANDOM.normal(0, 0.2, 60), "noisy")
+    noisy = of_queries(BASE + 0.01 + 0.3 * (-1) ** np.arange(60), "noisy")
     elsewhere = [replace(best, dataset="other"), replace(best, dim=128), of_queries(BASE - 0.1, "weak")]
     beside = [replace(best, system=name) for name in ("base", UNTRAINED)]
     found = stronger(ours, [good, noisy, best, *elsewhere, *beside], reference="base")

@@ -111,6 +111,7 @@ def test_counts_mean_what_repeated_pairs_mean(task: str) -> None:
     random = np.random.default_rng(0)
     counts = random.integers(0, 4, size=(5, 30)).astype(float)
     columns = {"score": random.integers(0, 8, 30) / 8, "label": random.integers(0, 2, 30).astype(float)}
+    counts[0, columns["score"] == columns["score"].max()] = 0
     found = pair_measures(columns, counts, task)
     for row, times in enumerate(counts.astype(int)):
         repeated = {name: np.repeat(values, times) for name, values in columns.items()}
@@ -169,6 +170,11 @@ def test_constant_scores_correlate_with_nothing_and_it_is_said(constant: float) 
     assert found.measures == {"spearman": 0.0, "pearson": 0.0}
     assert found.intervals == {"spearman": (0.0, 0.0), "pearson": (0.0, 0.0)}
     assert found.parameters["note"] == f"all 7 scores are {constant:g}: no correlation is defined, 0 is shown"
+
+
+def test_scores_that_differ_in_their_last_digits_are_not_constant() -> None:
+    scores = 1 + np.arange(5) * 1e-9
+    assert evaluate_similarity(scores, range(5), dataset="toy", system="s").measures["pearson"] == pytest.approx(1.0)
 
 
 def test_labels_that_measure_nothing_are_refused() -> None:

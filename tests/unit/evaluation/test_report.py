@@ -50,7 +50,7 @@ def test_file_has_the_keys_that_readers_rely_on(tmp_path: Path) -> None:
         "per_query",
     ]
     assert facts["measures"] == {"ndcg@10": 0.75, "mrr@10": pytest.approx(2 / 3)}
-    assert facts["intervals"]["ndcg@10"] == [0.5, 1.0]
+    assert facts["intervals"] == {"ndcg@10": [0.5, 1.0], "mrr@10": [pytest.approx(1 / 3), 1.0]}
     assert facts["dim"] is None and facts["primary"] == "ndcg@10" and facts["per_query"]["ndcg@10"] == [1.0, 0.5]
 
 

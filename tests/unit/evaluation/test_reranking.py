@@ -83,6 +83,10 @@ def test_top_k_takes_the_best_of_the_first_stage() -> None:
     found = evaluate_reranking(scorer, toy({**FIRST, "q2": {"d7": 1.0, "d6": 2.0}}), top_k=2)
     assert found.parameters["settled_queries"] == 1, "q2 keeps nothing relevant"
     assert [document for _, document in scorer.calls[0]] == [TEXTS[d] for d in ("d2", "d1", "d6", "d7")]
+    assert (found.parameters["top_k"], found.parameters["num_pairs"]) == (2, 4)
+    equal = toy({"q1": {"d3": 1.0, "d1": 1.0, "d2": 1.0}, "q2": FIRST["q2"]})
+    evaluate_reranking(scorer, equal, top_k=2)
+    assert [document for _, document in scorer.calls[1][:2]] == [TEXTS["d1"], TEXTS["d2"]], "equal ones go by id"
 
 
 def test_model_that_scores_all_alike_gains_nothing_from_the_order_of_the_file() -> None:
@@ -111,6 +115,9 @@ def test_queries_without_a_choice_are_counted_and_said() -> None:
     with pytest.warns(UserWarning, match="'some': 1 of 2 queries have candidates of one grade only"):
         found = evaluate_reranking(Scorer(SCORES), data)
     assert found.parameters["settled_queries"] == 1
+    spam = RetrievalSet("spam", {"q": "x"}, TEXTS, {"q": {"d1": 1, "d2": 0, "d3": -1}}, {"q": {"d2": 1.0, "d3": 0.5}})
+    found = evaluate_reranking(Scorer(SCORES), spam)
+    assert found.parameters["settled_queries"] == 1, "grades of 0 and below are as good"
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -120,7 +127,8 @@ def test_what_does_not_fit_is_refused() -> None:
         evaluate_reranking(lambda pairs: np.full(len(pairs), np.nan), toy())
     with pytest.raises(DataError, match="candidate 'd99' of query 'q1' is not among the documents"):
         evaluate_reranking(Scorer(SCORES), toy({**FIRST, "q1": {"d99": 1.0}}))
-    with pytest.raises(ConfigError, match="top_k=5 must be at least 1 and needs a first stage"):
-        evaluate_reranking(Scorer(SCORES), toy(), top_k=5)
+    for data, top_k in ((toy(), 5), (toy(FIRST), 0)):
+        with pytest.raises(ConfigError, match=f"top_k={top_k} must be at least 1 and needs a first stage"):
+            evaluate_reranking(Scorer(SCORES), data, top_k=top_k)
     with pytest.raises(ConfigError, match="'toy' has no first stage"):
         evaluate_first_stage(toy())

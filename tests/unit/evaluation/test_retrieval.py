@@ -1,5 +1,7 @@
 """Retrieval at every embedding size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,7 @@ def test_each_size_is_searched_with_the_cut_embeddings() -> None:
     assert (full.dim, cut.dim, cut.similarity, cut.primary) == (3, 2, "cosine", "mrr@3")
     assert (full.task, full.dataset, full.system, full.num_queries) == ("retrieval", "toy", "model", 2)
     assert compare(full, cut).num_queries == 2
+    assert full.parameters == {"num_documents": 3, "ignore_identical_ids": False}
 
 
 def test_equal_scores_go_by_document_id_not_by_place_in_the_corpus() -> None:
@@ -64,6 +67,10 @@ def test_document_with_the_id_of_the_query_can_be_left_out() -> None:
     assert with_twin.per_query["mrr@2"] == (0.5, 0.0), "each query finds its twin first, y finds x third"
     without = evaluate_retrieval(embeddings, data, measures=["mrr@2"], ignore_identical_ids=True)[0]
     assert without.per_query["mrr@2"] == (1.0, 0.5)
+    judged = replace(data, qrels={"x": {"x": 1, "z": 1}})
+    found = evaluate_retrieval(embeddings, judged, measures=["recall@2"], ignore_identical_ids=True)[0]
+    assert found.parameters == {"num_documents": 3, "ignore_identical_ids": True}
+    assert found.per_query["recall@2"] == (0.5,), "what is left out is not found, even where it is judged relevant"
 
 
 def test_relevant_document_outside_the_corpus_counts_as_not_found() -> None:
@@ -80,6 +87,8 @@ def test_what_does_not_fit_is_refused() -> None:
         evaluate_retrieval((QUERIES[:2], DOCUMENTS), TOY)
     with pytest.raises(ConfigError, match=r"dims \[4, 2\] must be between 1 and 3, the length of the embeddings"):
         evaluate_retrieval((QUERIES, DOCUMENTS), TOY, dims=[4, 2])
+    with pytest.raises(ConfigError, match=r"dims \[0\] must be between 1 and 3"):
+        evaluate_retrieval((QUERIES, DOCUMENTS), TOY, dims=[0])
     with pytest.raises(ConfigError, match="'map' would rank the whole corpus for each query: write 'map@100'"):
         evaluate_retrieval((QUERIES, DOCUMENTS), TOY, measures=["ndcg@10", "map"])
     with pytest.raises(DataError, match="query 'q9', which is not among the 3 queries"):

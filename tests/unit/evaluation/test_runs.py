@@ -60,6 +60,7 @@ def test_evaluation_of_a_run_has_means_intervals_and_each_query() -> None:
     assert found.query_ids == ("a", "b")
     assert found.intervals["mrr@10"] == (0.5, 1.0)
     assert found.num_queries == 2 and found.dim is None
+    assert found.parameters == {"ties": "hashed"}
 
 
 @pytest.mark.parametrize("grade", [float("nan"), float("inf"), "1", None])

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from rankwright.encoder import engine_torch
 from rankwright.errors import ConfigError, ValueRangeError
+from rankwright.training import loop
 from rankwright.training.checkpoints import read_weights
 from tests.tolerances import TOL
 from tests.unit.training.tiny_job import NUM_ROWS, Bag, deliver, make_job, train
@@ -101,6 +103,15 @@ def test_gradient_is_scaled_down_to_the_norm_only_if_asked(tmp_path: Path) -> No
     assert (ends[1e-12] - weights(Bag())).abs().max() < 0.01 < (ends[0.0] - weights(Bag())).abs().max()
 
 
+def test_the_optimizer_has_the_settings_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Mock(wraps=loop.make_adamw)
+    monkeypatch.setattr(loop, "make_adamw", made)
+    job = make_job()
+    settings = {"learning_rate": 0.1, "weight_decay": 0.2, "adam_beta1": 0.7, "adam_beta2": 0.8, "adam_epsilon": 1e-5}
+    train(tmp_path, job, **settings, **NO_EVALUATION)
+    made.assert_called_once_with(job.module, learning_rate=0.1, weight_decay=0.2, betas=(0.7, 0.8), epsilon=1e-5)
+
+
 def test_best_weights_are_there_at_the_end(tmp_path: Path) -> None:
     job = make_job(evaluate=in_turn([5.0, 2.0, 3.0, 4.0, 9.0]))
     state = train(tmp_path, job)
@@ -118,6 +129,14 @@ def test_best_weights_are_there_at_the_end(tmp_path: Path) -> None:
     assert kept == ["step-000004", "step-000006", "step-000009"]
 
 
+def test_evaluations_are_as_often_as_logged_rows_and_save_only_what_is_asked_for(tmp_path: Path) -> None:
+    job = make_job(evaluate=in_turn([3.0, 2.0, 1.0]))
+    train(tmp_path, job, **NO_EVALUATION | {"eval_strategy": "steps", "eval_steps": None, "logging_steps": 4})
+    evaluations = {row["step"]: row["saved"] for row in rows(tmp_path) if "eval_loss" in row}
+    assert evaluations == {4: False, 8: False, 9: False}
+    assert not (tmp_path / "checkpoints").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "greater_is_better", "best_step"), [("ndcg@10", None, 9), ("loss", None, 4), ("ndcg@10", False, 4)]
 )
@@ -125,6 +144,14 @@ def test_direction_follows_the_measure(tmp_path: Path, name: str, greater_is_bet
     job = make_job(evaluate=in_turn([5.0, 2.0, 3.0, 4.0, 9.0], name))
     state = train(tmp_path, job, metric_for_best_model=f"eval_{name}", greater_is_better=greater_is_better)
     assert state.best_step == best_step
+
+
+@pytest.mark.parametrize("name", ["ndcg@10", "loss"])
+def test_of_equally_good_steps_the_first_is_best(tmp_path: Path, name: str) -> None:
+    job = make_job(evaluate=in_turn([2.0] * 5, name))
+    job.module.eval()
+    assert train(tmp_path, job, metric_for_best_model=name).best_step == 2
+    assert job.module.training
 
 
 def test_evaluation_that_is_no_number_is_null_and_never_best(tmp_path: Path) -> None:

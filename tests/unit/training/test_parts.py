@@ -53,10 +53,15 @@ def test_parts_give_the_gradients_of_the_whole(tiny: Any, part_tokens: int, rate
 
 
 def test_a_run_in_parts_is_the_run_as_a_whole(tmp_path: Path) -> None:
+    passes: dict[str, list[int]] = {"whole": [], "parts": []}
     for name, budget in (("whole", None), ("parts", 6)):
         job = make_job(rate=0.0)
+        job.module.register_forward_pre_hook(
+            lambda module, inputs, seen=passes[name]: seen.append(inputs[0].num_tokens)
+        )
         train(tmp_path / name, job, mini_batch_tokens=budget, **NO_EVALUATION)
         torch.save(weights(job.module), tmp_path / f"{name}.pt")
+    assert len(passes["parts"]) > 2 * len(passes["whole"]) and max(passes["parts"]) < max(passes["whole"])
     whole, parts = (torch.load(tmp_path / f"{name}.pt") for name in ("whole", "parts"))
     torch.testing.assert_close(parts, whole, **TOL["float32", "gradient"])
     for got, want in zip(rows(tmp_path / "parts"), rows(tmp_path / "whole"), strict=True):

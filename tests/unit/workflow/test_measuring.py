@@ -12,11 +12,20 @@ from rankwright import BiEncoder, CrossEncoder, evaluate
 from rankwright.config import CardConfig, LossConfig
 from rankwright.data import read_pairs
 from rankwright.errors import ConfigError
+from rankwright.evaluation import RERANKING_MEASURES
+from rankwright.records import RetrievalSet
 from rankwright.workflow.evaluations import system_names
 from rankwright.workflow.examples import NUM_DOCUMENTS, usage_example
-from rankwright.workflow.facts import data_facts, loss_facts
+from rankwright.workflow.facts import data_facts, evaluation_data_facts, loss_facts, overlap_facts
 from rankwright.workflow.inputs import hold_out
-from rankwright.workflow.measuring import Settings, measure_model, measure_references, read_evaluation_data
+from rankwright.workflow.measuring import (
+    EvaluationData,
+    Settings,
+    measure_model,
+    measure_references,
+    ranking_measures,
+    read_evaluation_data,
+)
 from tests.unit.workflow.small_data import (
     DOCUMENTS,
     QUERIES,
@@ -62,11 +71,26 @@ def test_pairs_without_choices_rank_nothing(tmp_path: Path) -> None:
     assert not graded.is_binary
 
 
+@pytest.mark.parametrize(
+    ("labels", "is_ranking"),
+    [
+        ([1, 0, 1, 1], True),
+        ([1, 0, 1, 1, 0, 0], False),
+        ([1, 0.5, 1, 0], False),
+    ],
+    ids=["half have a choice", "fewer have one", "degrees do not say what is relevant"],
+)
+def test_pairs_are_ranked_where_half_of_the_queries_have_a_choice(labels: list[float], is_ranking: bool) -> None:
+    rows = [{"query": f"q{i // 2}", "document": f"d{i}", "label": label} for i, label in enumerate(labels)]
+    assert (read_evaluation_data(rows).retrieval is not None) == is_ranking
+
+
 def test_positive_pairs_are_a_corpus_of_all_their_documents(tmp_path: Path) -> None:
     data = read_evaluation_data(positive_pairs(tmp_path / "pairs.jsonl"))
     assert data.has_corpus
     assert data.retrieval is not None
     assert set(data.retrieval.documents.values()) == set(DOCUMENTS)
+    assert [sorted(grades.values()) for grades in data.retrieval.qrels.values()] == [[0, 1]] * len(QUERIES)
 
 
 def test_a_first_stage_needs_a_corpus(tmp_path: Path) -> None:
@@ -145,13 +169,27 @@ def test_references_need_no_model(tmp_path: Path) -> None:
 
 def test_a_reranker_gets_the_first_stage_that_is_given(cross_encoder: CrossEncoder, tmp_path: Path) -> None:
     folder = beir_folder(tmp_path / "beir")
-    lines = [f"q{i} Q0 d{(i + k) % 10} {k + 1} {9 - k} ours" for i in range(len(QUERIES)) for k in (2, 0, 1)]
+    lines = [f"q{i} Q0 d{(i + k) % 10} {k + 1} {(8, 9, 7)[k]} ours" for i in range(len(QUERIES)) for k in (2, 0, 1)]
     (tmp_path / "run.trec").write_text("\n".join(lines) + "\n")
     data = read_evaluation_data(folder, first_stage=tmp_path / "run.trec")
     first = measure_references(data, Settings(), searches=False)[0]
     assert first.system == "first stage"
-    assert first.measures["mrr@10"] == 1.0  # each query's own document has the highest score
+    assert first.measures["mrr@10"] == 0.5  # each query's own document has the second highest score
     assert measure_model(cross_encoder, data)[0].num_queries == len(QUERIES)
+    cut = Settings(top_k=2)
+    for found in (measure_model(cross_encoder, data, cut), measure_references(data, cut, searches=False)):
+        assert found[0].parameters["num_pairs"] == 2 * len(QUERIES)
+
+
+def test_several_labels_give_no_order_of_documents(tiny: Any, tmp_path: Path) -> None:
+    model = CrossEncoder(tiny.cross_encoder("bert", num_labels=3), dtype="float32")
+    found = measure_model(model, read_evaluation_data(judged_pairs(tmp_path / "pairs.jsonl")))
+    assert [(one.task, one.primary) for one in found] == [("classification", "f1_macro")]
+
+
+def test_measures_of_rankings_have_a_cut_off_or_are_map() -> None:
+    assert ranking_measures(Settings(measures=("ap", "map", "mrr@5"))) == ("map", "mrr@5")
+    assert ranking_measures(Settings(measures=("ap",))) == RERANKING_MEASURES
 
 
 def test_models_are_compared_with_the_first_one(bi_encoder: BiEncoder, tiny: Any, tmp_path: Path) -> None:
@@ -172,6 +210,7 @@ def test_measures_and_settings_together_are_an_error(bi_encoder: BiEncoder) -> N
 def test_models_of_the_same_name_are_numbered(bi_encoder: BiEncoder) -> None:
     assert system_names(["a/x", "b/x", Path("c/y")]) == ["x (1)", "x (2)", "y"]
     assert system_names([bi_encoder]) == [bi_encoder.folder.name]
+    assert system_names(["runs/reranker/model"]) == ["reranker"]
 
 
 def test_the_example_of_a_card_is_a_query_with_its_documents(bi_encoder: BiEncoder, tmp_path: Path) -> None:
@@ -191,6 +230,29 @@ def test_the_example_of_labelled_pairs_has_both_labels(cross_encoder: CrossEncod
     assert example["truth"] == [1.0, 0.0, 0.0, None]  # the last one is of another query, and nobody judged it
     pairs = [(example["query"], document) for document in example["documents"]]
     np.testing.assert_allclose(example["scores"], cross_encoder.predict(pairs), atol=1e-6)
+
+
+def test_the_example_of_graded_pairs_has_the_best_and_the_worst(cross_encoder: CrossEncoder) -> None:
+    rows = [{"query": "q", "document": f"d{i}", "label": i / 10} for i in range(6)]
+    example = usage_example(cross_encoder, read_evaluation_data(rows))
+    assert example is not None
+    assert (example["documents"], example["truth"]) == (["d5", "d4", "d1", "d0"], [0.5, 0.4, 0.1, 0.0])
+
+
+def test_the_example_is_short_where_one_is(cross_encoder: CrossEncoder) -> None:
+    long, short, shorter = (
+        [{"query": name, "document": name * length, "label": label} for label in (0.2, 0.8)]
+        for name, length in (("l", 700), ("s", 500), ("t", 5))
+    )
+    pairs = usage_example(cross_encoder, read_evaluation_data([*long, *short, *shorter]))
+    assert pairs is not None and pairs["query"] == "s"
+    corpora = [
+        [{"query": f"q{i}", "positive": text} for i, text in enumerate(texts)]
+        for texts in (["a" * 9, "b"], ["c" * 700])
+    ]
+    for rows in corpora:
+        example = usage_example(cross_encoder, read_evaluation_data(rows))
+        assert example is not None and example["query"] == "q0"
 
 
 def test_data_without_queries_have_no_example(cross_encoder: CrossEncoder, tmp_path: Path) -> None:
@@ -218,11 +280,38 @@ def test_truncation_is_counted_over_what_the_model_would_be_given(
     assert data_facts(table, cross_encoder, CardConfig())["truncation"]["texts"] == documents
 
 
+def test_what_a_prompt_pushes_out_is_counted_as_cut(tiny: Any, tmp_path: Path) -> None:
+    pairs = read_pairs(positive_pairs(tmp_path / "pairs.jsonl"))
+    corpus = read_evaluation_data(beir_folder(tmp_path / "beir"))
+
+    def lost(prompts: dict[str, str]) -> list[int]:
+        model = BiEncoder(tiny.bi_encoder("bert"), prompts=prompts)
+        model.max_length = max(model.tokenizer.count([*QUERIES, *DOCUMENTS])) + 2
+        facts = (data_facts(pairs, model, CardConfig()), evaluation_data_facts(corpus, model, CardConfig()))
+        return [each["truncation"]["tokens_lost"] for each in facts]
+
+    assert lost({}) == [0, 0]
+    only_query, only_document = lost({"query": "a " * 40}), lost({"document": "a " * 40})
+    assert min(only_query) > 0
+    assert min(only_document) > 0
+
+
+def test_what_training_and_evaluation_share_is_counted_once_and_in_both_directions() -> None:
+    train = read_pairs([{"query": "a", "document": "b", "label": 1}, {"query": "c", "document": "d", "label": 0}])
+    pairs = [("b", "a", 0.5), ("c", "d", 0.2), ("c", "d", 0.3), ("c", "x", 1)]
+    rows = [{"query": query, "document": document, "label": label} for query, document, label in pairs]
+    assert overlap_facts(train, read_evaluation_data(rows)) == {"queries": 1, "pairs": 2}
+    judged = RetrievalSet("beir", {"q": "c"}, {"1": "d", "2": "x"}, {"q": {"1": 0, "2": 1, "lost": 1}})
+    assert overlap_facts(train, EvaluationData("beir", "", judged, has_corpus=True)) == {"queries": 1, "pairs": 0}
+
+
 def test_facts_of_a_loss_name_what_acts() -> None:
     ranking = LossConfig(name="multiple_negatives_ranking", temperature=0.02, matryoshka_dims=(32, 8))
     facts = loss_facts(ranking)
     assert (facts["name"], facts["parameters"]["matryoshka_weights"]) == ("matryoshka", [1.0, 1.0])
     assert facts["wraps"]["parameters"] == {"temperature": 0.02, "directions": ["query_to_document"]}
     assert facts["wraps"]["fullname"] == "rankwright.losses.multiple_negatives_ranking"
+    some = loss_facts(ranking.model_copy(update={"matryoshka_weights": (2.0, 1.0)}))
+    assert some["parameters"] == {"matryoshka_dims": [32, 8], "matryoshka_weights": [2.0, 1.0]}
     weighted = loss_facts(LossConfig(name="binary_cross_entropy", pos_weight=3.0))
     assert weighted["parameters"] == {"pos_weight": 3.0}

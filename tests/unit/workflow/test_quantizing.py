@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rankwright.workflow.quantizing as module
@@ -112,6 +113,13 @@ def test_a_measure_that_falls_does_not_hold() -> None:
     assert found(0.695).holds  # what is shown as allowed, although 0.7 - 0.695 > 0.005 in floats
     assert not found(0.694).holds
     assert ["ndcg@10 on data", "0.6940", "0.7000", ">= 0.6950"] in quantization_rows(found(0.694))
+
+
+def test_agreement_is_that_of_the_other_texts_and_of_the_worst_one() -> None:
+    """Each text is first among those like it, and would hide that the order of the two others turned."""
+    exact = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    found = np.array([[1.0, 0.0], [0.8, 0.6], [0.96, 0.28]])
+    assert module._agreement(exact, found, "bi-encoder") == (-1.0, 0.28)
 
 
 def test_speed_is_not_shown_where_int8_is_emulated() -> None:

@@ -11,10 +11,13 @@ from safetensors.numpy import load_file
 
 from rankwright import BiEncoder, CrossEncoder, train
 from rankwright.config import read_config
+from rankwright.data import read_pairs
 from rankwright.encoder.ops_torch import TorchEncoder
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation import read_evaluations
 from rankwright.models.activations import IDENTITY
+from rankwright.training import BatchPlan
+from rankwright.workflow import runs
 from rankwright.workflow.runs import RunResult, Watch, plan_run, run_config
 from tests.unit.workflow.small_data import (
     QUERIES,
@@ -285,6 +288,34 @@ def test_a_run_whose_card_failed_is_finished_without_training_again(tiny: Any, t
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
+def test_the_energy_of_a_run_is_that_of_all_its_steps_or_not_given(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finishes a run measures only what was left of it."""
+
+    class Meter:
+        def __init__(self, country: str | None) -> None:
+            self.country = country
+
+        def stop(self) -> dict[str, Any] | None:
+            return None if self.country is None else {"emissions": next(measured), "energy_consumed": 1.0}
+
+    def stop_at_three(row: Any) -> None:
+        if row["step"] == 3:
+            raise InterruptedError
+
+    measured = iter((2.0, 0.1))
+    monkeypatch.setattr(runs, "EnergyMeter", Meter)
+    pairs, config = judged_pairs(tmp_path / "pairs.jsonl"), {"card.country": "POL"}
+    for _ in range(2):
+        whole = quick(tiny.bi_encoder("bert"), pairs, tmp_path / "whole", config=config)
+        assert whole.summary["energy"] == {"emissions": 2.0, "energy_consumed": 1.0}
+    stopped = read_config(whole.folder / "config.toml", [f"out={tmp_path / 'parts'}"])
+    with pytest.raises(InterruptedError):
+        run_config(stopped, watch=Watch(log=stop_at_three))
+    assert run_config(stopped).summary["energy"] is None
+
+
 def test_another_config_in_the_folder_names_the_keys(reranker: RunResult) -> None:
     config = read_config(reranker.folder / "config.toml", ["training.seed=1", "training.learning_rate=0.5"])
     with pytest.raises(ConfigError) as caught:
@@ -438,6 +469,20 @@ def test_layers_may_be_computed_again(
     assert len(asked) == 1
     for name, array in weights(reranker.folder).items():
         np.testing.assert_allclose(weights(again.folder)[name], array, atol=2e-4, err_msg=name)
+
+
+def test_the_plan_of_batches_is_that_of_the_config(tmp_path: Path) -> None:
+    keys = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "seed": 7, "num_train_epochs": 1.5}
+    flags = {"kind": "bi-encoder", **{f"training.{key}": value for key, value in keys.items()}}
+    table = read_pairs(positive_pairs(tmp_path / "pairs.jsonl"))
+    plan = runs._batch_plan(read_config(None, flags=flags), table, num_processes=2)
+    assert plan == BatchPlan(20, 4, batches_per_step=6, seed=7, num_epochs=1.5)
+    apart = runs._batch_plan(
+        read_config(None, flags=flags | {"training.batch_sampler": "no_duplicates", "training.max_steps": 5}),
+        table,
+        num_processes=1,
+    )
+    assert (apart.num_steps, len(apart.text_numbers or ())) == (5, 20)
 
 
 def test_a_dry_run_says_the_plan_and_writes_nothing(tiny: Any, tmp_path: Path) -> None:

@@ -112,6 +112,19 @@ def test_the_way_out_of_several_labels_is_open(tiny: Any, tmp_path: Path, head_i
         check_loss(config, model, Inputs(read_pairs(data), read_evaluation_data(data)))
 
 
+@pytest.mark.parametrize("highest", ["training", "evaluation"])
+def test_each_class_has_an_output(tiny: Any, tmp_path: Path, highest: str) -> None:
+    """Labels begin with 0, and one that only the evaluation has would be none of the model's."""
+    base = tiny.cross_encoder("bert", num_labels=3)
+    flags = {"kind": "cross-encoder", "model.base": str(base), "loss.name": "cross_entropy"}
+    few, many = (classified_pairs(tmp_path / f"{num}.jsonl", num_classes=num) for num in (3, 4))
+    train, evaluation = (many, few) if highest == "training" else (few, many)
+    inputs = Inputs(read_pairs(train), read_evaluation_data(evaluation))
+    with pytest.raises(ConfigError, match=r"labels up to 3, but the model 3 output\(s\)\. Set num_labels = 4 in"):
+        check_loss(read_config(None, flags=flags), CrossEncoder(base), inputs)
+    check_loss(read_config(None, flags=flags), CrossEncoder(base), Inputs(read_pairs(few), read_evaluation_data(few)))
+
+
 def test_no_models_are_an_error() -> None:
     with pytest.raises(ConfigError, match="models is empty"):
         evaluate([], "missing")
