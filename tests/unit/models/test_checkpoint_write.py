@@ -204,6 +204,24 @@ def test_failure_leaves_the_old_checkpoint_and_no_litter(
     assert [path.name for path in source.parent.iterdir()] == ["source"]
 
 
+def test_ctrl_c_between_the_two_renames_leaves_the_old_checkpoint(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    spec, real = _bi_encoder(source), Path.rename
+
+    def interrupted(path: Path, to: Path) -> Path:
+        moved = real(path, to)
+        if to.name == "old":
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(source, spec, TENSORS, source=source)
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+
+
 def test_folder_with_other_files_is_not_replaced(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "home"
     target.mkdir()
