@@ -233,6 +233,8 @@ def test_source_that_is_nothing_we_read_is_refused(tmp_path: Path) -> None:
         read_pairs(tmp_path / "folder")
     with pytest.raises(DataError, match=escape("Name a file in it: b.jsonl.")):
         read_pairs(tmp_path / "folder")
+    with pytest.raises(DataError, match=escape("pipe.jsonl: this is a pipe or a device. Rows are read twice: write")):
+        read_pairs(tmp_path / "pipe.jsonl")
     with pytest.raises(DataError, match=escape(f"{str(missing)!r}: no such file or folder, and no Hub name")):
         read_pairs(missing)
     with pytest.raises(DataError, match=escape("'data/none.jsonl': no such file or folder, and no Hub name")):
