@@ -22,10 +22,33 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     aside = path.with_name(path.name + ".part")
     try:
-        yield aside
+        with writing(path):
+            yield aside
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it, an error of the disk names what was to be written; those of numpy and safetensors do not.
+
+    Args:
+        path: the file or folder.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    try:
+        yield
+    except Exception as err:
+        is_nameless = isinstance(err, OSError) and err.filename is None
+        if not is_nameless and type(err).__name__ != "SafetensorError":
+            raise
+        raise OSError(f"{path} could not be written: {err}. Is there room on the disk?") from err
 
 
 def write_text(path: Path, text: str) -> None:

@@ -31,7 +31,7 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import ConfigError, ModelFormatError
-from rankwright.files import sync
+from rankwright.files import sync, writing
 from rankwright.models.calibration import write_levels
 from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_modules import POOLING_KEYS
@@ -88,11 +88,12 @@ def write_checkpoint(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         new = Path(temporary) / "new"
         new.mkdir()
-        _write_files(new, spec, tensors, source=source)
-        if readme is not None:
-            (new / "README.md").write_text(readme, encoding="utf-8")
-        if levels is not None:
-            write_levels(new, levels, tensors)
+        with writing(folder):
+            _write_files(new, spec, tensors, source=source)
+            if readme is not None:
+                (new / "README.md").write_text(readme, encoding="utf-8")
+            if levels is not None:
+                write_levels(new, levels, tensors)
         for path in [*new.rglob("*"), new]:
             sync(path)
         _exchange(new, folder, aside=Path(temporary) / "old")
