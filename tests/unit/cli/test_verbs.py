@@ -1,7 +1,9 @@
 """Each verb on tiny models: what it prints, what it writes, its exit codes, and errors without tracebacks."""
 
+import errno
 import json
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -317,6 +319,19 @@ def test_a_disk_that_refuses_is_an_error_without_a_traceback(tiny: Any, document
     (tmp_path / "file").write_text("no folder")
     done = run("encode", tiny.bi_encoder("bert"), documents, "--out", tmp_path / "file" / "e.npy")
     assert_error(done, 1, "error: ", "file")
+
+
+@pytest.mark.parametrize("verb", ["encode", "evaluate", "quantize", "verify", "bench"])
+def test_a_folder_that_takes_no_files_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def refused(*, dir: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/tmpx")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    out = tmp_path / "e.npy"
+    done = run(verb, "missing-model", tmp_path / "missing.txt", "--out", out)
+    assert_error(done, 1, f"Permission denied: '{tmp_path}'")
 
 
 def test_arguments_are_read_as_lists() -> None:
