@@ -4,6 +4,7 @@ In: arguments. Out: tables (or JSON with `--json`) on stdout, logs and progress 
 2 wrong usage or config, 130 interrupted.
 """
 
+import os
 import sys
 import warnings
 
@@ -15,7 +16,7 @@ def main() -> None:
 
     warnings.formatwarning = _warning_line
     try:
-        app()
+        app([_home(word) for word in sys.argv[1:]])
     except ConfigError as err:
         sys.stderr.write(f"error: {err}\n")
         raise SystemExit(2) from None
@@ -25,6 +26,14 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
+
+
+def _home(word: str) -> str:
+    """A word with ~ as the home folder where shells leave it alone: behind `--out=`."""
+    option, equals, value = word.partition("=")
+    if not (option.startswith("--") and value.startswith("~")):
+        return word
+    return option + equals + os.path.expanduser(value)  # noqa: PTH111  # pathlib raises where there is no such user
 
 
 def _warning_line(

@@ -8,6 +8,7 @@ Only what OLD never reads (config_sentence_transformers.json, a cross-encoder's 
 """
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -82,7 +83,8 @@ def write_checkpoint(
         ConfigError: `folder` is not empty and holds no checkpoint, so that replacing it would lose other files.
         ModelFormatError: `source` holds no tokenizer.
     """
-    folder = folder.absolute()
+    # as where a model is opened; pathlib raises where there is no such user
+    folder = Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111
     check_room(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:

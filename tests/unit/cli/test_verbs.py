@@ -321,6 +321,18 @@ def test_a_disk_that_refuses_is_an_error_without_a_traceback(tiny: Any, document
     assert_error(done, 1, "error: ", "file")
 
 
+def test_a_tilde_behind_an_equals_sign_is_the_home_folder(
+    tiny: Any, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves it alone there, and a folder named ~ is a danger to the one who deletes it."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert run("encode", tiny.bi_encoder("bert"), documents, "--out=~/e.npy").code == 0
+    assert (tmp_path / "home" / "e.npy").is_file()
+    assert not (tmp_path / "~").exists()
+
+
 @pytest.mark.parametrize("verb", ["encode", "evaluate", "quantize", "verify", "bench"])
 def test_a_folder_that_takes_no_files_is_told_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str

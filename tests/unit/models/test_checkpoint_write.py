@@ -222,6 +222,15 @@ def test_ctrl_c_between_the_two_renames_leaves_the_old_checkpoint(
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
 
 
+def test_a_tilde_is_the_home_folder(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a model is opened."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(source)
+    write_checkpoint(Path("~/saved"), _bi_encoder(source), TENSORS, source=source)
+    assert (tmp_path / "saved" / "config.json").is_file()
+    assert not (source / "~").exists()
+
+
 def test_folder_with_other_files_is_not_replaced(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "home"
     target.mkdir()
