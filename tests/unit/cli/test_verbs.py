@@ -284,6 +284,16 @@ def test_card_writes_the_card_of_a_run_again(trained: tuple[Path, Done], tmp_pat
     assert (tmp_path / "new" / "card.md").read_text() == text
 
 
+def test_a_lack_of_memory_is_an_error_without_a_traceback(
+    tiny: Any, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*args: object, **options: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(verbs, "rank_verb", lacking)
+    assert_error(run("rank", tiny.bi_encoder("bert"), QUERY, documents), 1, "not enough memory (std::bad_alloc). Free")
+
+
 def test_ctrl_c_ends_with_130(tiny: Any, documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
