@@ -21,6 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
         The path to write to.
     """
+    path = path.resolve()  # a link stays one, to the new file
     aside = path.with_name(path.name + ".part")
     try:
         with writing(path):

@@ -64,6 +64,15 @@ def test_the_file_changes_at_the_end_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_stays_one_to_the_new_file(tmp_path: Path) -> None:
+    (tmp_path / "large disk").mkdir()
+    link, target = tmp_path / "rows.txt", tmp_path / "large disk" / "rows.txt"
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
 def test_json_is_utf_8_and_ends_its_line(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"text": "żółć"})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -83,8 +83,8 @@ def write_checkpoint(
         ConfigError: `folder` is not empty and holds no checkpoint, so that replacing it would lose other files.
         ModelFormatError: `source` holds no tokenizer.
     """
-    # as where a model is opened; pathlib raises where there is no such user
-    folder = Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111
+    # ~ as where a model is opened (pathlib raises where there is no such user); a link stays one, to the new folder
+    folder = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111
     check_room(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:

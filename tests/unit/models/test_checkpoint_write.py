@@ -231,6 +231,16 @@ def test_a_tilde_is_the_home_folder(source: Path, tmp_path: Path, monkeypatch: p
     assert not (source / "~").exists()
 
 
+def test_a_link_stays_one_to_the_new_checkpoint(source: Path, tmp_path: Path) -> None:
+    target, link = tmp_path / "large disk" / "model", tmp_path / "link"
+    target.mkdir(parents=True)
+    link.symlink_to(target)
+    for _ in range(2):
+        write_checkpoint(link, _bi_encoder(source), TENSORS, source=source)
+        assert link.is_symlink()
+        assert (target / "config.json").is_file()
+
+
 def test_folder_with_other_files_is_not_replaced(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "home"
     target.mkdir()
