@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
         The path to write to.
     """
     path = path.resolve()  # a link stays one, to the new file
-    aside = path.with_name(path.name + ".part")
+    aside = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")  # another process may be writing the same file
     try:
         with writing(path):
             yield aside

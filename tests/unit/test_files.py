@@ -64,6 +64,17 @@ def test_the_file_changes_at_the_end_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_who_write_the_same_file_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    with replacing(path) as aside, aside.open("w") as file:
+        file.write("first ")
+        write_text(path, "second")
+        assert path.read_text() == "second"
+        file.write("whole")
+    assert path.read_text() == "first whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_link_stays_one_to_the_new_file(tmp_path: Path) -> None:
     (tmp_path / "large disk").mkdir()
     link, target = tmp_path / "rows.txt", tmp_path / "large disk" / "rows.txt"
