@@ -4,6 +4,7 @@ In: `train.toml`, flags, overrides; in this order of power, above the defaults. 
 """
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from rankwright.errors import ConfigError
 from rankwright.files import write_text
@@ -26,6 +27,7 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+Place = Annotated[str, AfterValidator(os.path.expanduser)]  # ~ is the home folder
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Sizes = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(_as_tuple)]
 Weights = Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(_as_tuple)]
@@ -37,7 +39,7 @@ class ModelConfig(BaseModel):
 
     model_config = _STRICT
 
-    base: str = Field(default="", description="Folder or Hub id of the model to start from; needed to train.")
+    base: Place = Field(default="", description="Folder or Hub id of the model to start from; needed to train.")
     revision: str | None = Field(default=None, description="Commit, tag or branch of a Hub id; none: the newest.")
     max_length: int | None = Field(
         default=None, gt=0, description="Most tokens of a text or pair; none: as the base says."
@@ -68,8 +70,8 @@ class DataConfig(BaseModel):
 
     model_config = _STRICT
 
-    train: str = Field(default="", description="File or Hub id ('id' or 'id:config') of the training rows.")
-    eval: str | None = Field(
+    train: Place = Field(default="", description="File or Hub id ('id' or 'id:config') of the training rows.")
+    eval: Place | None = Field(
         default=None,
         description="File of pairs, BEIR folder or Hub id to measure on; none: a tenth of the rows is held out.",
     )
@@ -234,7 +236,7 @@ class CardConfig(BaseModel):
     examples: bool = Field(
         default=True, description="Whether three rows of the data are shown; false where texts are private."
     )
-    template: str | None = Field(default=None, description="File of a Jinja template; none: our own.")
+    template: Place | None = Field(default=None, description="File of a Jinja template; none: our own.")
     country: str | None = Field(
         default=None,
         pattern="^[A-Z]{3}$",
@@ -249,7 +251,7 @@ class RunConfig(BaseModel):
 
     config_version: Literal[1] = Field(default=1, description="Version of this format.")
     kind: Literal["bi-encoder", "cross-encoder"] = Field(description="What is trained.")
-    out: str = Field(
+    out: Place = Field(
         default="", description="Folder of the run; must be new, or that of the same run, which then resumes."
     )
     model: ModelConfig = Field(default=ModelConfig(), description="What training starts from.")

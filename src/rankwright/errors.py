@@ -77,8 +77,9 @@ def lacking_memory() -> Iterator[None]:
     try:
         yield
     except RuntimeError as err:
-        if any(words in str(err) for words in NO_MEMORY):
-            raise MemoryError(first_line(err)) from err
+        for line in str(err).splitlines():  # the first lines name places in the engine's source
+            if any(words in line for words in NO_MEMORY):
+                raise MemoryError(line.strip(". ")) from err
         raise
 
 

@@ -66,6 +66,15 @@ def test_override_that_is_no_toml_is_a_string() -> None:
     assert read_config(None, ["kind=bi-encoder", "model.base=org/name"]).model.base == "org/name"
 
 
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a base, a home that stood as ~ was taken for a name on the Hub by the card."""
+    monkeypatch.setenv("HOME", "/home/me")
+    keys = ("out", "model.base", "data.train", "data.eval", "card.template")
+    config = read_config(None, ["kind=bi-encoder", *(f"{key}=~/it" for key in keys)])
+    found = (config.out, config.model.base, config.data.train, config.data.eval, config.card.template)
+    assert found == ("/home/me/it",) * 5
+
+
 def test_one_string_is_a_list_of_one() -> None:
     assert read_config(None, ['kind="bi-encoder"', "evaluation.measures=ndcg@10"]).evaluation.measures == ("ndcg@10",)
 

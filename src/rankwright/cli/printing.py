@@ -23,7 +23,8 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    is_unicode = "utf" in (sys.stdout.encoding or "utf")
+    sys.stdout.write(json.dumps(value, ensure_ascii=not is_unicode, indent=2) + "\n")
 
 
 def print_table(rows: Sequence[Sequence[str]], *, title: str = "") -> None:

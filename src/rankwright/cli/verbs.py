@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rankwright.errors import ConfigError
-from rankwright.files import replacing, write_json, write_text
+from rankwright.files import check_writable, replacing, write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -248,3 +248,4 @@ def make_room(out: Path | None) -> None:
     if out.is_dir():
         raise ConfigError(f"--out {out}: this is a folder. Name a file.")
     out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(out.parent)

@@ -5,7 +5,8 @@ In: numbered rows. Out: what `build` makes of each, or a `DataError` with the pl
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from numbers import Integral
+from typing import NamedTuple, SupportsFloat, TypeVar
 
 from rankwright.data.rows import Row, shorten
 from rankwright.errors import DataError
@@ -148,8 +149,9 @@ def label_of(
     """
     value = value_of(row, column.name)
     try:
-        label = float(value) if isinstance(value, (float, int, str)) else math.nan
-    except (ValueError, OverflowError):
+        # the last are numbers of numpy and decimals of a table
+        label = float(value) if isinstance(value, (float, int, str, SupportsFloat)) else math.nan
+    except (TypeError, ValueError, OverflowError):
         label = math.nan
     if not math.isfinite(label):
         raise RowError(
@@ -175,6 +177,6 @@ def id_of(row: Row, column: Column | None) -> str:
     if column is None:
         return ""
     value = value_of(row, column.name)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, Integral) and not isinstance(value, bool):
         return str(value)
     return check_text(value, column)

@@ -19,6 +19,9 @@ Row = Mapping[str, object]
 NumberedRow = tuple[int, Row]
 """A row with the line on which it begins (text files) or its number (tables), counted from 1."""
 
+LONGEST_FIELD = 2**31 - 1
+"""Characters of a field of a delimited file; `csv` stops at 131,072, which whole papers exceed."""
+
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -160,6 +163,7 @@ def read_tsv(path: Path) -> Iterator[NumberedRow]:
 
 
 def _read_delimited(path: Path, delimiter: str) -> Iterator[NumberedRow]:
+    csv.field_size_limit(LONGEST_FIELD)  # of the process: a reader has none of its own
     reader = csv.reader((line for _, line in read_lines(path)), delimiter=delimiter, strict=True)
     header: list[str] = []
     number = 1

@@ -33,6 +33,9 @@ READERS: dict[str, Callable[[Path], Iterator[NumberedRow]]] = {
 }
 """What reads a file, by the end of its name."""
 
+AS_RECORDS = {"pandas": 'to_dict("records")', "polars": "to_dicts()", "pyarrow": "to_pylist()"}
+"""What gives the rows of a table of another library."""
+
 SPLIT_NAMES = ("train", "dev", "test", "validation", "valid", "val", "eval")
 """File names that say little without their folder: `quora/train.jsonl` is named "quora/train"."""
 
@@ -81,10 +84,14 @@ def open_source(given: Given, *, split: str | None = None) -> Source:
             )
         unit = "row" if reader is read_parquet else "line"
         return Source(name_of_file(path), str(given), str(path), unit, reader(path), path)
-    if path.exists():
+    if path.is_dir():
         raise DataError(
             f"{path}: this folder is no file of pairs, and no BEIR folder (corpus.jsonl, queries.jsonl, qrels/). "
             f"Name a file in it: {', '.join(sorted(child.name for child in path.iterdir())[:10]) or 'it is empty'}."
+        )
+    if path.exists():
+        raise DataError(
+            f"{path}: this is a pipe or a device. Rows are read twice: write them to a file, and name that."
         )
     if not is_hub_name(str(given)) or path.suffix.lower() in READERS:
         raise DataError(
@@ -132,7 +139,9 @@ def name_of_file(path: Path) -> str:
 
 
 def _open_object(given: Iterable[object], split: str | None) -> Source:
-    kind = type(given).__name__
+    kind, package = type(given).__name__, type(given).__module__.partition(".")[0]
+    if package in AS_RECORDS:
+        raise DataError(f"a {kind} of {package} is not read as it is. Give its rows: .{AS_RECORDS[package]}.")
     if is_dataset(given):
         split = "train" if split is None and isinstance(given, Mapping) else split
         return Source(split or kind, f"datasets.{kind}", kind, "row", read_dataset(given, split=split))

@@ -46,7 +46,7 @@ def read_parquet(path: Path) -> Iterator[NumberedRow]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield from _rows_of_batches(batch.to_pydict() for batch in file.iter_batches(BATCH_ROWS))
-    except pyarrow.ArrowException as err:
+    except (pyarrow.ArrowException, OSError) as err:  # the latter where the data of a column are damaged
         raise DataError(f"{path}: cannot be read as Parquet: {err}. Check that the file is whole.") from err
 
 

@@ -8,6 +8,7 @@ Only what OLD never reads (config_sentence_transformers.json, a cross-encoder's 
 """
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -31,7 +32,7 @@ from rankwright.encoder.spec import (
     Pooling,
 )
 from rankwright.errors import ConfigError, ModelFormatError
-from rankwright.files import sync
+from rankwright.files import sync, writing
 from rankwright.models.calibration import write_levels
 from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_modules import POOLING_KEYS
@@ -80,15 +81,17 @@ def write_checkpoint(
         ConfigError: `folder` is not empty and holds no checkpoint, so that replacing it would lose other files.
         ModelFormatError: `source` holds no tokenizer.
     """
-    folder = folder.absolute()
+    # ~ as where a model is opened (pathlib raises where there is no such user); a link stays one, to the new folder
+    folder = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111
     check_room(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         new = Path(temporary) / "new"
         new.mkdir()
-        _write_files(new, spec, tensors, source=source)
-        if levels is not None:
-            write_levels(new, levels, tensors)
+        with writing(folder):
+            _write_files(new, spec, tensors, source=source)
+            if levels is not None:
+                write_levels(new, levels, tensors)
         for path in [*new.rglob("*"), new]:
             sync(path)
         _exchange(new, folder, aside=Path(temporary) / "old")
@@ -114,13 +117,12 @@ def check_room(folder: Path) -> None:
 
 def _exchange(new: Path, folder: Path, *, aside: Path) -> None:
     """Renames `new` to `folder`; what was there goes aside, and comes back if that fails."""
-    replaces = folder.exists()
-    if replaces:
-        folder.rename(aside)
     try:
+        if folder.exists():
+            folder.rename(aside)
         new.rename(folder)
-    except OSError:
-        if replaces:
+    except BaseException:  # Ctrl-C as well: what is aside is deleted
+        if aside.exists() and not folder.exists():
             aside.rename(folder)
         raise
 

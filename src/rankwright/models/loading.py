@@ -152,7 +152,7 @@ def open_checkpoint(name: str | Path, wishes: Wishes) -> Checkpoint:
         token=wishes.token,
         local_files_only=wishes.local_files_only,
         takes_code=wishes.trust_remote_code,
-    )
+    ).absolute()  # engines are made and models saved later, when the process may be elsewhere
     tasks = tasks_of(folder, wishes.kind)
     routes = {task: _open_route(folder, wishes, task) for task in tasks if task is not None}
     return replace(_open_route(folder, wishes, None), routes=routes, takes_any=None in tasks)

@@ -30,6 +30,9 @@ _DTYPES = {
     "BOOL": "|b1",
 }
 
+LFS_POINTER = b"version https://git-lfs"
+"""How the text begins that a `git clone` without Git LFS leaves in place of a large file."""
+
 _Read = Callable[[], np.ndarray]
 
 
@@ -99,6 +102,11 @@ def _read_folder(folder: Path) -> dict[str, _Read]:
 
 
 def _read_file(path: Path) -> dict[str, _Read]:
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ModelFormatError(
+                f"{path} is a pointer of Git LFS, not the file. Run `git lfs pull` in {path.parent}."
+            )
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 

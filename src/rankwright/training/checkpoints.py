@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rankwright.errors import ConfigError
-from rankwright.files import sync, write_json, write_text
+from rankwright.files import sync, write_json, write_text, writing
 from rankwright.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
 FOLDER = "checkpoints"
@@ -77,9 +77,9 @@ def write_checkpoint_folder(
     save_model(aside / "model", module)
     weights = {f"{WEIGHTS}{name}": tensor for name, tensor in module.state_dict().items()}
     tensors = weights | optimizer_tensors(module, optimizer)
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / "optimizer.safetensors"
-    )
+    file = aside / "optimizer.safetensors"
+    with writing(file):
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
     values = asdict(state) | {"identity": dict(identity)}
     write_json(aside / "state.json", values)
     for path in [*aside.rglob("*"), aside]:
@@ -158,7 +158,7 @@ class MetricsFile:
 
     def write(self, row: Mapping[str, object]) -> None:
         """Append a row."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from rankwright.errors import ConfigError, DataError
 from rankwright.evaluation.parity import MOST_RANKED, kendall_tau, unit_of
+from rankwright.files import check_writable
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.checkpoint_write import check_room
 from rankwright.models.opening import open_model
@@ -118,6 +119,7 @@ def quantize_model(
         ConfigError: a folder that may not be replaced, or a cross-encoder with several outputs, which give no order.
     """
     check_room(out)
+    check_writable(out.parent)
     examined = [read_evaluation_data(each) for each in data]
     exact = open_model(name, kind=kind, engine="openvino", dtype="float32", device="cpu")
     if out.exists() and out.samefile(exact.folder):

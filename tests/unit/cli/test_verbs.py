@@ -1,7 +1,9 @@
 """Each verb on tiny models: what it prints, what it writes, its exit codes, and errors without tracebacks."""
 
+import errno
 import json
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -282,6 +284,16 @@ def test_card_writes_the_card_of_a_run_again(trained: tuple[Path, Done], tmp_pat
     assert (tmp_path / "new" / "card.md").read_text() == text
 
 
+def test_a_lack_of_memory_is_an_error_without_a_traceback(
+    tiny: Any, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*args: object, **options: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(verbs, "rank_verb", lacking)
+    assert_error(run("rank", tiny.bi_encoder("bert"), QUERY, documents), 1, "not enough memory (std::bad_alloc). Free")
+
+
 def test_ctrl_c_ends_with_130(tiny: Any, documents: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
@@ -317,6 +329,31 @@ def test_a_disk_that_refuses_is_an_error_without_a_traceback(tiny: Any, document
     (tmp_path / "file").write_text("no folder")
     done = run("encode", tiny.bi_encoder("bert"), documents, "--out", tmp_path / "file" / "e.npy")
     assert_error(done, 1, "error: ", "file")
+
+
+def test_a_tilde_behind_an_equals_sign_is_the_home_folder(
+    tiny: Any, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves it alone there, and a folder named ~ is a danger to the one who deletes it."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert run("encode", tiny.bi_encoder("bert"), documents, "--out=~/e.npy").code == 0
+    assert (tmp_path / "home" / "e.npy").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("verb", ["encode", "evaluate", "quantize", "verify", "bench"])
+def test_a_folder_that_takes_no_files_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    def refused(*, dir: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/tmpx")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    out = tmp_path / "e.npy"
+    done = run(verb, "missing-model", tmp_path / "missing.txt", "--out", out)
+    assert_error(done, 1, f"Permission denied: '{tmp_path}'")
 
 
 def test_arguments_are_read_as_lists() -> None:

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from re import escape
 
+import numpy as np
 import pytest
 
 from rankwright.data import PairTable, read_pairs
@@ -153,6 +156,15 @@ def test_labels_are_any_finite_number_where_no_range_is_asked() -> None:
     assert [row.label for row in table.labelled_rows()] == [-2.0, 7.5, 3.0]
 
 
+def test_numbers_of_numpy_and_decimals_are_labels_and_ids() -> None:
+    labels = (np.float32(0.5), np.int64(2), Decimal("1.25"), True)
+    table = read_pairs([GOOD | {"label": label, "query_id": np.int64(7)} for label in labels])
+    assert [row.label for row in table.labelled_rows()] == [0.5, 2.0, 1.25, 1.0]
+    assert table.labelled_rows()[0].query_id == "7"
+    with pytest.raises(DataError, match=escape("1j in column 'label' (label) is not a finite number")):
+        read_pairs([GOOD | {"label": 1j}])
+
+
 def test_rows_with_the_same_flaw_are_counted(tmp_path: Path) -> None:
     rows = [GOOD | ({"document": ""} if i % 3 == 1 else {}) for i in range(20)] + [GOOD | {"label": "x"}]
     path = write_jsonl(tmp_path / "p.jsonl", rows)
@@ -213,6 +225,7 @@ def test_source_that_is_nothing_we_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.xlsx").write_text("")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "b.jsonl").write_text("")
+    os.mkfifo(tmp_path / "pipe.jsonl")
     missing = tmp_path / "none.jsonl"
     with pytest.raises(DataError, match=escape("p.xlsx: files that end in '.xlsx' are not read. Known: .csv, .tsv, ")):
         read_pairs(tmp_path / "p.xlsx")
@@ -220,6 +233,8 @@ def test_source_that_is_nothing_we_read_is_refused(tmp_path: Path) -> None:
         read_pairs(tmp_path / "folder")
     with pytest.raises(DataError, match=escape("Name a file in it: b.jsonl.")):
         read_pairs(tmp_path / "folder")
+    with pytest.raises(DataError, match=escape("pipe.jsonl: this is a pipe or a device. Rows are read twice: write")):
+        read_pairs(tmp_path / "pipe.jsonl")
     with pytest.raises(DataError, match=escape(f"{str(missing)!r}: no such file or folder, and no Hub name")):
         read_pairs(missing)
     with pytest.raises(DataError, match=escape("'data/none.jsonl': no such file or folder, and no Hub name")):

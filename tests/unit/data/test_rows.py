@@ -152,6 +152,16 @@ def test_json_file_of_lines_is_read_as_jsonl_and_an_empty_list_has_no_rows(tmp_p
     assert list(read_json(write(tmp_path, "empty.json", " [ ] \n"))) == []
 
 
+def test_a_field_may_be_longer_than_csv_allows(tmp_path: Path) -> None:
+    text = "word " * 30_000
+    path = write(tmp_path, "rows.csv", f'query,document\nshort,"{text}"\n')
+    before = csv.field_size_limit(131_072)
+    try:
+        assert list(read_csv(path)) == [(2, {"query": "short", "document": text})]
+    finally:
+        csv.field_size_limit(before)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -43,6 +43,29 @@ def test_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
         read_pairs(path)
 
 
+def test_damaged_data_of_a_parquet_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    datasets.Dataset.from_dict({"query": ["who are you"] * 200, "document": list(map(str, range(200)))}).to_parquet(
+        path
+    )
+    content = bytearray(path.read_bytes())
+    content[40:400] = bytes(360)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=escape(f"{path}: cannot be read as Parquet: ")):
+        read_pairs(path)
+
+
+def test_tables_of_other_libraries_are_told_how_to_give_their_rows() -> None:
+    table = datasets.Dataset.from_dict(LABELLED)
+    with pytest.raises(
+        DataError, match=escape('a DataFrame of pandas is not read as it is. Give its rows: .to_dict("')
+    ):
+        read_pairs(table.to_pandas())
+    with pytest.raises(DataError, match=escape("a Table of pyarrow is not read as it is. Give its rows: .to_pylist()")):
+        read_pairs(table.data.table)
+    assert read_pairs(table.to_pandas().to_dict("records")).rows == read_pairs(table.data.table.to_pylist()).rows
+
+
 def test_dataset_object_gives_pairs_whatever_its_format() -> None:
     dataset = datasets.Dataset.from_dict(LABELLED)
     tables = [read_pairs(given) for given in (dataset, dataset.with_format("numpy"), dataset.to_iterable_dataset())]

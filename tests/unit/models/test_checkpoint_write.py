@@ -199,6 +199,43 @@ def test_failure_leaves_the_old_checkpoint_and_no_litter(
     assert [path.name for path in source.parent.iterdir()] == ["source"]
 
 
+def test_ctrl_c_between_the_two_renames_leaves_the_old_checkpoint(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    spec, real = _bi_encoder(source), Path.rename
+
+    def interrupted(path: Path, to: Path) -> Path:
+        moved = real(path, to)
+        if to.name == "old":
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(source, spec, TENSORS, source=source)
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_a_tilde_is_the_home_folder(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a model is opened."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(source)
+    write_checkpoint(Path("~/saved"), _bi_encoder(source), TENSORS, source=source)
+    assert (tmp_path / "saved" / "config.json").is_file()
+    assert not (source / "~").exists()
+
+
+def test_a_link_stays_one_to_the_new_checkpoint(source: Path, tmp_path: Path) -> None:
+    target, link = tmp_path / "large disk" / "model", tmp_path / "link"
+    target.mkdir(parents=True)
+    link.symlink_to(target)
+    for _ in range(2):
+        write_checkpoint(link, _bi_encoder(source), TENSORS, source=source)
+        assert link.is_symlink()
+        assert (target / "config.json").is_file()
+
+
 def test_folder_with_other_files_is_not_replaced(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "home"
     target.mkdir()

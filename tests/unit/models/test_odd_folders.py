@@ -207,6 +207,17 @@ def test_nothing_is_written_where_a_model_lies(tiny: Any, tmp_path: Path) -> Non
         assert {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]} == before
 
 
+def test_a_model_opened_by_a_relative_name_serves_from_another_folder(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i, source in enumerate((tiny.bi_encoder("bert"), tiny.built(build_foreign, "albert"))):
+        monkeypatch.chdir(source.parent)
+        model = BiEncoder(source.name, dtype="float32")
+        monkeypatch.chdir(tmp_path)
+        model.save(f"saved {i}")
+        np.testing.assert_array_equal(BiEncoder(f"saved {i}", dtype="float32").encode("a"), model.encode("a"))
+
+
 def test_labels_named_win_over_labels_counted(tiny: Any, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny.cross_encoder("bert"), folder)

@@ -166,6 +166,13 @@ def test_truncated_file_is_named_as_damaged(tmp_path: Path, kept: int) -> None:
         _weights(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_told_how_to_get_the_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(ModelFormatError, match=rf"{name} is a pointer of Git LFS, not the file. Run `git lfs pull` in"):
+        _weights(tmp_path)
+
+
 def test_file_that_is_no_safetensors_file_is_named(tmp_path: Path) -> None:
     header = b'{"a": 1}'
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
