@@ -131,6 +131,13 @@ def test_large_logits_do_not_overflow() -> None:
         assert softmax(np.array([[1000.0, 1000.0], [-1000.0, 1000.0]], np.float32)).tolist() == [[0.5, 0.5], [0.0, 1.0]]
 
 
+def test_scores_near_0_keep_their_order_and_are_what_torch_gives() -> None:
+    logits = np.linspace(-40, 40, 1601, dtype=np.float32)
+    scores = sigmoid(logits)
+    assert (np.diff(scores[logits < 0]) > 0).all()
+    np.testing.assert_allclose(scores, torch.sigmoid(torch.from_numpy(logits)).numpy(), rtol=1e-6)
+
+
 LOGITS = np.array([[-2.0, 0.5], [3.0, -0.1]], np.float32)
 
 
