@@ -118,13 +118,12 @@ def check_room(folder: Path) -> None:
 
 def _exchange(new: Path, folder: Path, *, aside: Path) -> None:
     """Renames `new` to `folder`; what was there goes aside, and comes back if that fails."""
-    replaces = folder.exists()
-    if replaces:
-        folder.rename(aside)
     try:
+        if folder.exists():
+            folder.rename(aside)
         new.rename(folder)
-    except OSError:
-        if replaces:
+    except BaseException:  # Ctrl-C too: what is aside is removed afterwards
+        if aside.exists() and not folder.exists():
             aside.rename(folder)
         raise
 

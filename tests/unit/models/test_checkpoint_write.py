@@ -184,21 +184,22 @@ def test_checkpoint_is_replaced_whole_and_may_be_its_own_source(source: Path) ->
     assert [path.name for path in source.parent.iterdir()] == ["source"]
 
 
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("when", ["writing", "renaming"])
 def test_failure_leaves_the_old_checkpoint_and_no_litter(
-    source: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    source: Path, monkeypatch: pytest.MonkeyPatch, when: str, error: type[BaseException]
 ) -> None:
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     spec, real = _bi_encoder(source), Path.rename
 
     def fail(*arguments: Any, **options: Any) -> None:
-        raise OSError("disk full")
+        raise error("disk full")
 
     if when == "writing":
         monkeypatch.setattr(module_under_test, "_copy_tokenizer", fail)
     else:
         monkeypatch.setattr(Path, "rename", lambda path, to: fail() if path.name == "new" else real(path, to))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(error, match="disk full"):
         write_checkpoint(source, spec, TENSORS, source=source)
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
     assert [path.name for path in source.parent.iterdir()] == ["source"]
