@@ -63,7 +63,8 @@ def test_no_file_is_needed() -> None:
 
 
 def test_override_that_is_no_toml_is_a_string() -> None:
-    assert read_config(None, ["kind=bi-encoder", "model.base=org/name"]).model.base == "org/name"
+    for override in ("model.base=org/name", " model.base = org/name "):
+        assert read_config(None, ["kind=bi-encoder", override]).model.base == "org/name"
 
 
 def test_one_string_is_a_list_of_one() -> None:
@@ -109,6 +110,16 @@ def test_one_string_is_a_list_of_one() -> None:
             "[32, 16]",
             "[32]\nmatryoshka_weights = [1.0, 2]",
             "train.toml:9: 2 matryoshka_weights for 1 matryoshka_dims.",
+        ),
+        (
+            "[32, 16]",
+            "[32, 16]\nmatryoshka_weights = [1.0]",
+            "train.toml:9: 1 matryoshka_weights for 2 matryoshka_dims.",
+        ),
+        (
+            "[32, 16]",
+            '[32]\ndirections = ["query_to_document", "query_to_document"]',
+            "train.toml:9: directions = ['query_to_document', 'query_to_document'] names a value twice.",
         ),
         (
             "[32, 16]",
@@ -158,8 +169,12 @@ def test_error_names_place_value_and_remedy(train_toml: str, old: str, new: str,
         (["loss=1"], "--set loss=1: loss is 1, expected a section [loss] with keys of its own."),
         (["out=1", "out.x=1"], "--set out.x=1: 'out' is a value, not a section. Known sections: model, data, loss, "),
         (
-            ["model.num_labels=3", "kind=cross-encoder"],
-            "loss binary_cross_entropy is for one label, but num_labels is 3.",
+            ["model.num_labels=2", "kind=cross-encoder"],
+            "loss binary_cross_entropy is for one label, but num_labels is 2.",
+        ),
+        (
+            ["model.num_labels=2", "kind=cross-encoder", "loss.name=mean_squared_error"],
+            "loss mean_squared_error is for one label, but num_labels is 2.",
         ),
         (["loss.name=cross_entropy"], "the loss cross_entropy does not fit kind = 'bi-encoder'. Change one of them."),
     ],
