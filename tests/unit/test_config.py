@@ -150,11 +150,13 @@ def test_one_string_is_a_list_of_one() -> None:
         ("seed = 7", "load_best_model_at_end = true", "load_best_model_at_end needs evaluations. Set eval_strategy to"),
         ("seed = 7", "max_steps = 0", "train.toml:13: max_steps is 0. Give at least 1, or -1 for num_train_epochs"),
         ('out = "runs/x"', "model = 3\n[x]", "train.toml: not TOML: "),
+        ("# a run", "# a\u2028run\nxyzzy = 1", "train.toml:2: unknown key 'xyzzy'."),
+        ("[training]", "[card.language]\npl = 1\n[card]\n[training]", "train.toml:13: language in [card] is {'pl': 1}"),
     ],
 )
 def test_error_names_place_value_and_remedy(train_toml: str, old: str, new: str, message: str) -> None:
     assert TOML.count(old) == 1
-    Path(train_toml).write_text(TOML.replace(old, new))
+    Path(train_toml).write_text(TOML.replace(old, new), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         read_config(train_toml)
     assert message in str(caught.value)
