@@ -116,6 +116,11 @@ def test_original_models_get_no_organization(filled_cache: Any) -> None:
     assert "models--bert-base-uncased" in filled_cache[1][3]["folder"]
 
 
+def test_original_models_are_known_in_any_case(tmp_path: Path) -> None:
+    with pytest.raises(HubError, match=r"^'BERT-base-uncased' is neither"):
+        resolve("BERT-base-uncased", kind="bi-encoder", cache_folder=tmp_path, local_files_only=True)
+
+
 def test_unknown_model_and_unknown_revision_are_told_apart(filled_cache: Any) -> None:
     absent, revision = filled_cache[1][4:]
     assert "'org/absent' is neither a folder" in absent["error"] and "token=" in absent["error"]
