@@ -11,7 +11,7 @@ import transformers
 
 from rankwright.encoder.families import FAMILIES, architecture_from_config
 from rankwright.encoder.ops_trace import parameters
-from rankwright.encoder.parameters import head_paths, match_parameters
+from rankwright.encoder.parameters import check_finite, head_paths, match_parameters
 from rankwright.encoder.spec import Dense, ModelSpec, Normalize, Pooling
 from rankwright.errors import ModelFormatError
 from tests.unit.encoder.test_families import CONFIGS, config_of, sizes_of
@@ -176,3 +176,9 @@ def test_a_head_that_is_missing_is_an_error_where_the_checkpoint_should_have_one
     spec = cross_encoder()
     with pytest.raises(ModelFormatError, match=r"no tensor 'bert\.pooler\.dense\.weight'"):
         match_parameters(spec, without_head(spec))
+
+
+def test_numbers_whose_sum_overflows_are_finite_and_infinities_that_cancel_are_not() -> None:
+    check_finite({"large": np.full(3, 3e38, np.float32)}, "x")
+    with pytest.raises(ModelFormatError, match="x: 2 of the 2 numbers of the tensor 'infinite' are NaN or infinite"):
+        check_finite({"infinite": np.array([np.inf, -np.inf], np.float32)}, "x")
