@@ -137,9 +137,11 @@ def without_head(spec: ModelSpec) -> Arrays:
     return {name: array for name, array in arrays(spec).items() if name.rpartition(".")[0] not in heads}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_new_head_is_drawn_and_the_same_each_time(family: str) -> None:
-    spec = replace(cross_encoder(family), head_is_new=True)
+@pytest.mark.parametrize(
+    ("family", "changes"), [*((family, {}) for family in FAMILIES), ("modernbert", {"norm_bias": True})]
+)
+def test_a_new_head_is_drawn_and_the_same_each_time(family: str, changes: dict[str, Any]) -> None:
+    spec = replace(cross_encoder(family, **changes), head_is_new=True)
     weights = without_head(spec)
     first, again, other = (match_parameters(spec, weights, seed=seed) for seed in (1, 1, 2))
     new = first.keys() - weights.keys()
@@ -167,9 +169,11 @@ def test_the_dense_layer_of_a_head_is_taken_from_the_checkpoint_where_it_is_ther
     """BERT's pooler comes with the encoder: only the output layer is new."""
     spec = replace(cross_encoder(), head_is_new=True)
     weights = {name: array for name, array in arrays(spec).items() if not name.startswith("classifier.")}
-    matched = match_parameters(spec, weights)
-    assert matched["bert.pooler.dense.weight"] is weights["bert.pooler.dense.weight"]
-    assert matched["classifier.weight"].std() > 0
+    of_two_labels = {"classifier.weight": np.zeros((2, 8), np.float32), "classifier.bias": np.zeros(2, np.float32)}
+    for others in ({}, of_two_labels):
+        matched = match_parameters(spec, weights | others)
+        assert matched["bert.pooler.dense.weight"] is weights["bert.pooler.dense.weight"]
+        assert matched["classifier.weight"].std() > 0
 
 
 def test_a_head_that_is_missing_is_an_error_where_the_checkpoint_should_have_one() -> None:
