@@ -125,5 +125,4 @@ def _class_name(name: str) -> str:
 
 def _takes_tensors(activation: Any) -> bool:
     module = getattr(activation, "__module__", None) or type(activation).__module__
-    is_torch = module.startswith("torch") or any(c.__module__.startswith("torch") for c in type(activation).__mro__)
-    return is_torch or type(activation).__name__ == "builtin_function_or_method"
+    return module.startswith("torch") or any(c.__module__.startswith("torch") for c in type(activation).__mro__)
