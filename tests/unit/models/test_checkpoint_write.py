@@ -187,12 +187,12 @@ def test_checkpoint_is_replaced_whole_and_may_be_its_own_source(source: Path) ->
 def test_all_is_on_the_disk_before_the_folder_has_its_name(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, synced = tmp_path / "model", list[tuple[str, bool]]()
+    folder, synced = tmp_path / "runs" / "model", list[tuple[str, bool]]()
     monkeypatch.setattr(module_under_test, "sync", lambda path: synced.append((path.name, folder.exists())))
     write_checkpoint(folder, _bi_encoder(source), TENSORS, source=source)
     names = {path.name for path in folder.rglob("*")}
     assert {name for name, is_there in synced if not is_there} == {*names, "new"}
-    assert synced[-1] == (tmp_path.name, True)
+    assert synced[-1] == ("runs", True)
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
