@@ -58,6 +58,7 @@ def _assert_equal_but_for_config(actual: ModelSpec, expected: ModelSpec) -> None
         {"modules": (Pooling(("weightedmean",)),)},
         {"modules": (Pooling(("mean", "cls")),)},
         {"modules": (Pooling(), Dense("2_Dense", 8, 4), Normalize())},
+        {"modules": (Dense("2_Dense", 8, 4), Pooling())},
         {"max_length": 17, "lower_case": True},
         {"prompts": {"query": "pytanie: ", "document": "", "zażółć": "x"}, "default_prompt_name": "query"},
         {"similarity": "dot", "truncate_dim": 4},
@@ -103,6 +104,10 @@ def test_labels_that_have_names_keep_them(source: Path, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "saved", spec, TENSORS | HEAD, source=source)
     config = _json(tmp_path / "saved" / "config.json")
     assert config["id2label"] == names and config["label2id"] == {"no": 0, "maybe": 1, "yes": 2}
+    write_checkpoint(tmp_path / "one", replace(spec, num_labels=1), TENSORS | HEAD, source=source)
+    assert _json(tmp_path / "one" / "config.json")["id2label"] == {"0": "LABEL_0"}, (
+        "names of another number are others'"
+    )
     assert config["problem_type"] == "regression"
 
 
@@ -223,6 +228,14 @@ def test_folder_with_other_files_is_not_replaced(source: Path, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"home holds other files than a checkpoint.*Give a new folder"):
         write_checkpoint(target, _bi_encoder(source), TENSORS, source=source)
     assert (target / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_router_is_copied_without_what_is_its_folders_own(source: Path, tmp_path: Path) -> None:
+    (source / "README.md").write_text("the card of another model")
+    (source / ".git").mkdir()
+    names = {path.name for path in source.iterdir()} - {"README.md", ".git"}
+    write_checkpoint(tmp_path / "saved", _bi_encoder(source, has_router=True), TENSORS, source=source)
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {*names, "config_sentence_transformers.json"}
 
 
 def test_source_without_tokenizer_is_named(source: Path, tmp_path: Path) -> None:
