@@ -62,6 +62,7 @@ def _assert_equal_but_for_config(actual: ModelSpec, expected: ModelSpec) -> None
         {"max_length": 17, "lower_case": True},
         {"prompts": {"query": "pytanie: ", "document": "", "zażółć": "x"}, "default_prompt_name": "query"},
         {"similarity": "dot", "truncate_dim": 4},
+        {"truncate_dim": 8},
     ],
 )
 def test_bi_encoder_is_read_as_it_was_written(source: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
