@@ -193,6 +193,9 @@ def test_cache_folder_of_sentence_transformers_is_used(monkeypatch: pytest.Monke
     cache, online = filled_cache
     monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(cache / "hub"))
     assert str(resolve("org/sharded", kind="bi-encoder", local_files_only=True)) == online[2]["folder"]
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(cache / "none"))
+    own = resolve("org/sharded", kind="bi-encoder", local_files_only=True, cache_folder=cache / "hub")
+    assert str(own) == online[2]["folder"], "what the caller says goes before the environment"
 
 
 def test_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,9 @@ BERT_CONFIGS: dict[str, Patch] = {
             "700": {"content": "first", "special": False, "normalized": True, "lstrip": True},
         }
     },
+    "added tokens in the order of their numbers": {
+        "added_tokens_decoder": {"1000": {"content": "last"}, "999": {"content": "first"}}
+    },
     "long texts": {"model_max_length": 8192},
     "left truncation": {"truncation_side": "left", "model_max_length": int(1e30)},
 }
