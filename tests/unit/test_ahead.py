@@ -22,6 +22,11 @@ def test_next_items_are_made_while_the_caller_works(count: int) -> None:
     assert list(results) == [10, 20, 30, 40]
 
 
+def test_as_many_as_begun_are_worked_on_at_the_same_time() -> None:
+    together = threading.Barrier(2)
+    assert sorted(work_ahead(lambda item: together.wait(5), range(2), count=2)) == [0, 1]
+
+
 @pytest.mark.parametrize(("items", "count"), [([1, 2, 3], 0), ([1], 2)])
 def test_what_need_not_wait_is_done_by_the_caller(items: list[int], count: int) -> None:
     threads = list(work_ahead(lambda item: threading.current_thread(), items, count=count))

@@ -63,7 +63,8 @@ def test_no_file_is_needed() -> None:
 
 
 def test_override_that_is_no_toml_is_a_string() -> None:
-    assert read_config(None, ["kind=bi-encoder", "model.base=org/name"]).model.base == "org/name"
+    for override in ("model.base=org/name", " model.base = org/name "):
+        assert read_config(None, ["kind=bi-encoder", override]).model.base == "org/name"
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,6 +122,16 @@ def test_one_string_is_a_list_of_one() -> None:
         ),
         (
             "[32, 16]",
+            "[32, 16]\nmatryoshka_weights = [1.0]",
+            "train.toml:9: 1 matryoshka_weights for 2 matryoshka_dims.",
+        ),
+        (
+            "[32, 16]",
+            '[32]\ndirections = ["query_to_document", "query_to_document"]',
+            "train.toml:9: directions = ['query_to_document', 'query_to_document'] names a value twice.",
+        ),
+        (
+            "[32, 16]",
             "[32]\npos_weight = 2",
             "train.toml:9: pos_weight has no effect on multiple_negatives_ranking. Remove",
         ),
@@ -148,11 +159,13 @@ def test_one_string_is_a_list_of_one() -> None:
         ("seed = 7", "load_best_model_at_end = true", "load_best_model_at_end needs evaluations. Set eval_strategy to"),
         ("seed = 7", "max_steps = 0", "train.toml:13: max_steps is 0. Give at least 1, or -1 for num_train_epochs"),
         ('out = "runs/x"', "model = 3\n[x]", "train.toml: not TOML: "),
+        ("# a run", "# a\u2028run\nxyzzy = 1", "train.toml:2: unknown key 'xyzzy'."),
+        ("[training]", "[card.language]\npl = 1\n[card]\n[training]", "train.toml:13: language in [card] is {'pl': 1}"),
     ],
 )
 def test_error_names_place_value_and_remedy(train_toml: str, old: str, new: str, message: str) -> None:
     assert TOML.count(old) == 1
-    Path(train_toml).write_text(TOML.replace(old, new))
+    Path(train_toml).write_text(TOML.replace(old, new), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         read_config(train_toml)
     assert message in str(caught.value)
@@ -167,8 +180,12 @@ def test_error_names_place_value_and_remedy(train_toml: str, old: str, new: str,
         (["loss=1"], "--set loss=1: loss is 1, expected a section [loss] with keys of its own."),
         (["out=1", "out.x=1"], "--set out.x=1: 'out' is a value, not a section. Known sections: model, data, loss, "),
         (
-            ["model.num_labels=3", "kind=cross-encoder"],
-            "loss binary_cross_entropy is for one label, but num_labels is 3.",
+            ["model.num_labels=2", "kind=cross-encoder"],
+            "loss binary_cross_entropy is for one label, but num_labels is 2.",
+        ),
+        (
+            ["model.num_labels=2", "kind=cross-encoder", "loss.name=mean_squared_error"],
+            "loss mean_squared_error is for one label, but num_labels is 2.",
         ),
         (["loss.name=cross_entropy"], "the loss cross_entropy does not fit kind = 'bi-encoder'. Change one of them."),
     ],

@@ -1,6 +1,7 @@
 """A file is written whole or not at all."""
 
 import json
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rankwright.files import replacing, write_json, write_text, writing
+from rankwright.files import replacing, sync, write_json, write_text, writing
 
 
 @pytest.fixture
@@ -90,3 +91,13 @@ def test_json_is_utf_8_and_ends_its_line(tmp_path: Path) -> None:
     assert json.loads(text) == {"text": "żółć"}
     assert "żółć" in text
     assert text.endswith("}\n")
+
+
+def test_sync_waits_for_the_disk_and_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((descriptor, os.fstat(descriptor).st_ino)))
+    sync(tmp_path)
+    ((descriptor, inode),) = synced
+    assert inode == tmp_path.stat().st_ino
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

@@ -116,6 +116,11 @@ def test_original_models_get_no_organization(filled_cache: Any) -> None:
     assert "models--bert-base-uncased" in filled_cache[1][3]["folder"]
 
 
+def test_original_models_are_known_in_any_case(tmp_path: Path) -> None:
+    with pytest.raises(HubError, match=r"^'BERT-base-uncased' is neither"):
+        resolve("BERT-base-uncased", kind="bi-encoder", cache_folder=tmp_path, local_files_only=True)
+
+
 def test_unknown_model_and_unknown_revision_are_told_apart(filled_cache: Any) -> None:
     absent, revision = filled_cache[1][4:]
     assert "'org/absent' is neither a folder" in absent["error"] and "token=" in absent["error"]
@@ -188,6 +193,9 @@ def test_cache_folder_of_sentence_transformers_is_used(monkeypatch: pytest.Monke
     cache, online = filled_cache
     monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(cache / "hub"))
     assert str(resolve("org/sharded", kind="bi-encoder", local_files_only=True)) == online[2]["folder"]
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(cache / "none"))
+    own = resolve("org/sharded", kind="bi-encoder", local_files_only=True, cache_folder=cache / "hub")
+    assert str(own) == online[2]["folder"], "what the caller says goes before the environment"
 
 
 def test_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ In: parsed options. Out: stdout.
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,11 +168,11 @@ def encode_verb(
     started = time.perf_counter()
     embeddings = model.encode(listed_texts, show_progress=sys.stderr.isatty(), **options)
     seconds = time.perf_counter() - started
+    arrays = {}
     if finds_ranges:
-        ranges_2E = ranges_of(embeddings, precision)
-        write_array(ranges_path(out), ranges_2E)
-        embeddings = quantize(embeddings, precision, ranges_2E=ranges_2E)
-    write_array(out, embeddings)
+        arrays[ranges_path(out)] = ranges_of(embeddings, precision)
+        embeddings = quantize(embeddings, precision, ranges_2E=arrays[ranges_path(out)])
+    write_arrays(arrays | {out: embeddings})
     facts = {
         "out": str(out),
         "shape": list(embeddings.shape),
@@ -190,12 +191,14 @@ def encode_verb(
     sys.stdout.write("\n".join(f"{key}: {value}" for key, value in facts.items()) + "\n")
 
 
-def write_array(path: Path, array: "np.ndarray") -> None:
-    """Write a .npy file."""
+def write_arrays(arrays: "Mapping[Path, np.ndarray]") -> None:
+    """Write .npy files, all of them or none: levels mean nothing with the ranges of others."""
     import numpy as np
 
-    with replacing(path) as aside, aside.open("wb") as file:
-        np.save(file, array)
+    with ExitStack() as stack:
+        for path, array in arrays.items():
+            with stack.enter_context(replacing(path)).open("wb") as file:
+                np.save(file, array)
 
 
 def card_verb(run: Path, *, template: Path | None, out: str | None) -> None:

@@ -51,7 +51,7 @@ def read_retrieval(
     """
     folder = Path(folder)
     split = _choose_split(folder, split)
-    documents = _read_by_id(folder / "corpus.jsonl", _document_of)
+    documents = _read_by_id(folder / "corpus.jsonl", document_of)
     queries = _read_by_id(folder / "queries.jsonl", lambda row: check_text(value_of(row, "text"), "column 'text'"))
     qrels = _read_qrels(folder / "qrels" / f"{split}.tsv", queries, documents)
     return RetrievalSet(
@@ -97,7 +97,18 @@ def _read_by_id(path: Path, text_of_row: Callable[[Row], str]) -> dict[str, str]
     return texts
 
 
-def _document_of(row: Row) -> str:
+def document_of(row: Row) -> str:
+    """Gives the text of a row with a `text` and perhaps a `title`, one of which may be empty.
+
+    Args:
+        row: the row.
+
+    Returns:
+        The text that stands for the document.
+
+    Raises:
+        RowError: both are empty, or one is no text.
+    """
     title, text = row.get("title") or "", value_of(row, "text") or ""
     if not (isinstance(title, str) and isinstance(text, str)):
         raise RowError(

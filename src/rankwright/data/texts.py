@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rankwright.data.cells import Column, build_all, check_text, text_of
 from rankwright.data.columns import DOCUMENT_NAMES
-from rankwright.data.retrieval import document_text
+from rankwright.data.retrieval import document_of
 from rankwright.data.rows import Row, decode_lines, read_lines
 from rankwright.data.sources import open_source
 from rankwright.errors import ConfigError, DataError
@@ -74,11 +74,9 @@ def _texts_of_column(source: str | Path, column: str | None) -> list[str]:
         raise DataError(
             f"{opened.place}: no {expected}. Columns found: {', '.join(map(repr, found))}. Name one of them as column."
         )
-    has_title = column is None and chosen == "text" and "title" in found
+    takes_titles = column is None and chosen == "text"
 
     def build(row: Row) -> str:
-        title = row.get("title")
-        text = text_of(row, Column(chosen, "text"))
-        return document_text(title, text) if has_title and isinstance(title, str) else text
+        return document_of(row) if takes_titles and row.get("title") else text_of(row, Column(chosen, "text"))
 
     return build_all(chain([first], opened.rows), build, place=opened.place, unit=opened.unit)

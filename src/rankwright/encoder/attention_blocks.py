@@ -53,7 +53,7 @@ class Work:
             num_queries = 1 if self.first_only else length
             step = max(1, BLOCK_SCORES // max(1, num_texts * num_queries * length))
             for head in range(0, self.heads, step):
-                heads = slice(head, min(head + step, self.heads))
+                heads = slice(head, head + step)  # of the last block perhaps fewer
                 yield Block(of_texts if self.first_only else of_tokens, of_tokens, heads, num_texts, self.heads)
 
 

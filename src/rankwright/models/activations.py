@@ -16,9 +16,9 @@ SIGMOID = "torch.nn.modules.activation.Sigmoid"
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without overflow."""
-    positive = 1.0 / (1.0 + np.exp(-np.abs(x)))
-    return np.where(x >= 0, positive, 1.0 - positive).astype(x.dtype)
+    """1 / (1 + exp(-x)), without overflow, and as exact near 0 as elsewhere: there a ranking is decided too."""
+    small = np.exp(-np.abs(x))
+    return (np.where(x >= 0, 1.0, small) / (1.0 + small)).astype(x.dtype)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -125,5 +125,4 @@ def _class_name(name: str) -> str:
 
 def _takes_tensors(activation: Any) -> bool:
     module = getattr(activation, "__module__", None) or type(activation).__module__
-    is_torch = module.startswith("torch") or any(c.__module__.startswith("torch") for c in type(activation).__mro__)
-    return is_torch or type(activation).__name__ == "builtin_function_or_method"
+    return module.startswith("torch") or any(c.__module__.startswith("torch") for c in type(activation).__mro__)

@@ -318,10 +318,10 @@ def pairs_of(given: Any) -> tuple[list[Pair], bool]:
         The pairs, and whether it was one alone.
 
     Raises:
-        DataError: a string or mapping where a pair must be; its letters or keys would be taken for texts.
+        DataError: a string, mapping, set or table; its letters, keys or columns would be taken for texts.
     """
     expected = 'expected ("query", "document"), or a list of such pairs'
-    if isinstance(given, (str, Mapping)):
+    if isinstance(given, (str, Mapping, set, frozenset)) or hasattr(given, "columns"):
         raise DataError(f"pairs are {given!r:.80}: {expected}.")
     listed = given.tolist() if isinstance(given, np.ndarray) else list(given)
     is_single = bool(listed) and isinstance(listed[0], str)

@@ -130,6 +130,14 @@ def test_encode_keeps_the_ranges_of_the_documents_for_queries(
     assert_error(run(*words, stdin=b"one query"), 2, "needs ranges=(2, size)", "takes them with --ranges")
 
 
+def test_ranges_are_not_replaced_where_embeddings_cannot_be_written(tmp_path: Path) -> None:
+    verbs.write_arrays({tmp_path / "ranges.npy": np.zeros(2)})
+    with pytest.raises(FileNotFoundError):
+        verbs.write_arrays({tmp_path / "ranges.npy": np.ones(2), tmp_path / "none" / "docs.npy": np.ones(2)})
+    assert np.load(tmp_path / "ranges.npy").tolist() == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["ranges.npy"]
+
+
 def test_encode_needs_a_name_for_an_array(tiny: Any, documents: Path, tmp_path: Path) -> None:
     done = run("encode", tiny.bi_encoder("bert"), documents, "--out", tmp_path / "e.csv")
     assert_error(done, 2, "e.csv: expected a name that ends in .npy")

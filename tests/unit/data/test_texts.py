@@ -71,6 +71,12 @@ def test_column_is_text_else_document_with_a_title_before_the_text(
     assert read_texts(write(tmp_path / "t.jsonl", json.dumps(row) + "\n"), column=column) == [expected]
 
 
+def test_each_row_of_a_corpus_may_have_a_title_or_not(tmp_path: Path) -> None:
+    rows = [{"text": "a"}, {"title": "T", "text": "b"}, {"title": None, "text": "c"}, {"title": "U", "text": ""}]
+    path = write(tmp_path / "corpus.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert read_texts(path) == ["a", "T b", "c", "U"]
+
+
 def test_csv_gives_every_row(tmp_path: Path) -> None:
     assert read_texts(write(tmp_path / "t.csv", 'n,text\n1,a\n2,"b\nc"\n')) == ["a", "b\nc"]
 

@@ -125,3 +125,11 @@ def test_scores_are_not_kept_for_the_backward_pass() -> None:
         seeded(of)(*tensors(of, has_bias=False))
     assert [x.numel() for x in kept if x.is_floating_point()] == [TOKENS * FEATURES] * 3
     assert sum(x.numel() for x in kept if x.dtype == torch.uint8) == HEADS * sum(n * n for n in LENGTHS)
+
+
+def test_second_derivatives_are_refused_not_wrong() -> None:
+    of = work()
+    arguments = tensors(of, has_bias=False)
+    (gradient,) = torch.autograd.grad(seeded(of)(*arguments).square().sum(), arguments[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()

@@ -1,6 +1,7 @@
 """Groups for attention: every text is in one group, at its own rows, with padding behind it only."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,10 +51,12 @@ def test_no_group_has_more_scores_than_allowed_but_a_text_alone(lengths: list[in
         assert texts == 1 or texts * length * length <= most
 
 
-def test_texts_of_equal_length_are_one_group_without_padding() -> None:
-    groups = group_by_length(starts([5] * 7))
-    assert groups.shapes == [(7, 5)]
-    assert groups.gather_P.tolist() == list(range(35))
+@pytest.mark.parametrize("ratio", [1.0, 1.15])
+def test_texts_of_equal_length_are_one_group_in_order_without_padding(ratio: float) -> None:
+    groups = group_by_length(starts([5, 9] * 40), ratio=ratio)
+    assert groups.shapes == [(40, 9), (40, 5)]
+    assert np.concatenate(groups.texts).tolist() == [*range(1, 80, 2), *range(0, 80, 2)]
+    assert groups.gather_P[:18].tolist() == [*range(5, 14), *range(19, 28)]
 
 
 def test_no_texts_are_no_groups() -> None:

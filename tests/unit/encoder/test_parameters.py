@@ -11,7 +11,7 @@ import transformers
 
 from rankwright.encoder.families import FAMILIES, architecture_from_config
 from rankwright.encoder.ops_trace import parameters
-from rankwright.encoder.parameters import head_paths, match_parameters
+from rankwright.encoder.parameters import check_finite, head_paths, match_parameters
 from rankwright.encoder.spec import Dense, ModelSpec, Normalize, Pooling
 from rankwright.errors import ModelFormatError
 from tests.unit.encoder.test_families import CONFIGS, config_of, sizes_of
@@ -137,9 +137,11 @@ def without_head(spec: ModelSpec) -> Arrays:
     return {name: array for name, array in arrays(spec).items() if name.rpartition(".")[0] not in heads}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_new_head_is_drawn_and_the_same_each_time(family: str) -> None:
-    spec = replace(cross_encoder(family), head_is_new=True)
+@pytest.mark.parametrize(
+    ("family", "changes"), [*((family, {}) for family in FAMILIES), ("modernbert", {"norm_bias": True})]
+)
+def test_a_new_head_is_drawn_and_the_same_each_time(family: str, changes: dict[str, Any]) -> None:
+    spec = replace(cross_encoder(family, **changes), head_is_new=True)
     weights = without_head(spec)
     first, again, other = (match_parameters(spec, weights, seed=seed) for seed in (1, 1, 2))
     new = first.keys() - weights.keys()
@@ -167,12 +169,20 @@ def test_the_dense_layer_of_a_head_is_taken_from_the_checkpoint_where_it_is_ther
     """BERT's pooler comes with the encoder: only the output layer is new."""
     spec = replace(cross_encoder(), head_is_new=True)
     weights = {name: array for name, array in arrays(spec).items() if not name.startswith("classifier.")}
-    matched = match_parameters(spec, weights)
-    assert matched["bert.pooler.dense.weight"] is weights["bert.pooler.dense.weight"]
-    assert matched["classifier.weight"].std() > 0
+    of_two_labels = {"classifier.weight": np.zeros((2, 8), np.float32), "classifier.bias": np.zeros(2, np.float32)}
+    for others in ({}, of_two_labels):
+        matched = match_parameters(spec, weights | others)
+        assert matched["bert.pooler.dense.weight"] is weights["bert.pooler.dense.weight"]
+        assert matched["classifier.weight"].std() > 0
 
 
 def test_a_head_that_is_missing_is_an_error_where_the_checkpoint_should_have_one() -> None:
     spec = cross_encoder()
     with pytest.raises(ModelFormatError, match=r"no tensor 'bert\.pooler\.dense\.weight'"):
         match_parameters(spec, without_head(spec))
+
+
+def test_numbers_whose_sum_overflows_are_finite_and_infinities_that_cancel_are_not() -> None:
+    check_finite({"large": np.full(3, 3e38, np.float32)}, "x")
+    with pytest.raises(ModelFormatError, match="x: 2 of the 2 numbers of the tensor 'infinite' are NaN or infinite"):
+        check_finite({"infinite": np.array([np.inf, -np.inf], np.float32)}, "x")

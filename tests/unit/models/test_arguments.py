@@ -342,6 +342,15 @@ def test_what_is_no_list_of_texts_is_refused(bi_encoder: BiEncoder, given: Any, 
         bi_encoder.encode(given)
 
 
+@pytest.mark.parametrize("given", [{"a", "b"}, Frame(["query", "document"])])
+def test_what_is_no_list_of_pairs_is_refused(cross_encoder: CrossEncoder, given: Any) -> None:
+    """The names of two columns would be scored as one pair."""
+    with pytest.raises(
+        DataError, match=r"^pairs are .*: expected \(\"query\", \"document\"\), or a list of such pairs"
+    ):
+        cross_encoder.predict(given)
+
+
 def test_texts_come_from_any_list(bi_encoder: BiEncoder) -> None:
     expected = bi_encoder.encode(TEXTS)
     keys = dict.fromkeys(TEXTS).keys()

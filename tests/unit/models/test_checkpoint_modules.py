@@ -12,9 +12,9 @@ import pytest
 
 from rankwright.encoder import activations_torch
 from rankwright.encoder.activations_torch import activation_function
-from rankwright.encoder.spec import Dense, LayerNorm, ModelSpec, Normalize, Pooling
+from rankwright.encoder.spec import Architecture, Dense, Dropout, LayerNorm, LogitScore, ModelSpec, Normalize, Pooling
 from rankwright.errors import MissingExtraError, ModelFormatError
-from rankwright.models.checkpoint_modules import TANH
+from rankwright.models.checkpoint_modules import TANH, Entry, check_sizes, read_modules
 from rankwright.models.checkpoint_read import read_spec
 from tests.unit.models.checkpoint_folders import MODEL, module_folder, plain_folder, write_json
 
@@ -351,3 +351,16 @@ def test_transformer_settings_of_the_wrong_type_are_named(tmp_path: Path, config
 def test_normalize_needs_no_folder(tmp_path: Path) -> None:
     module_folder(plain_folder(tmp_path), ("1_P", MODEL + "Pooling", MEAN), ("2_N", MODEL + "Normalize", None))
     assert read_spec(tmp_path, "bi-encoder").modules == (Pooling(), Normalize())
+
+
+def test_a_token_of_scores_is_one_of_the_vocabulary(tmp_path: Path) -> None:
+    arch = Architecture("llama", 1, 8, 1, 8, vocab_size=10, max_positions=8)
+    entries = (Entry("Transformer", ""), Entry("LogitScore", "1_LogitScore"))
+    check_sizes(tmp_path, entries, (LogitScore(9, 0),), arch)
+    with pytest.raises(ModelFormatError, match=r"token 10 is outside of the vocabulary of 10\."):
+        check_sizes(tmp_path, entries, (LogitScore(9, 10),), arch)
+
+
+def test_a_dropout_without_a_config_has_the_rate_of_sentence_transformers(tmp_path: Path) -> None:
+    entries = (Entry("StaticEmbedding", ""), Entry("Dropout", "1_Dropout"))
+    assert read_modules(tmp_path, entries, "bi-encoder") == (Dropout(0.2),)

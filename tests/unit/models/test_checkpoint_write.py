@@ -58,9 +58,11 @@ def _assert_equal_but_for_config(actual: ModelSpec, expected: ModelSpec) -> None
         {"modules": (Pooling(("weightedmean",)),)},
         {"modules": (Pooling(("mean", "cls")),)},
         {"modules": (Pooling(), Dense("2_Dense", 8, 4), Normalize())},
+        {"modules": (Dense("2_Dense", 8, 4), Pooling())},
         {"max_length": 17, "lower_case": True},
         {"prompts": {"query": "pytanie: ", "document": "", "zażółć": "x"}, "default_prompt_name": "query"},
         {"similarity": "dot", "truncate_dim": 4},
+        {"truncate_dim": 8},
     ],
 )
 def test_bi_encoder_is_read_as_it_was_written(source: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -103,6 +105,10 @@ def test_labels_that_have_names_keep_them(source: Path, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "saved", spec, TENSORS | HEAD, source=source)
     config = _json(tmp_path / "saved" / "config.json")
     assert config["id2label"] == names and config["label2id"] == {"no": 0, "maybe": 1, "yes": 2}
+    write_checkpoint(tmp_path / "one", replace(spec, num_labels=1), TENSORS | HEAD, source=source)
+    assert _json(tmp_path / "one" / "config.json")["id2label"] == {"0": "LABEL_0"}, (
+        "names of another number are others'"
+    )
     assert config["problem_type"] == "regression"
 
 
@@ -179,21 +185,33 @@ def test_checkpoint_is_replaced_whole_and_may_be_its_own_source(source: Path) ->
     assert [path.name for path in source.parent.iterdir()] == ["source"]
 
 
+def test_all_is_on_the_disk_before_the_folder_has_its_name(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, synced = tmp_path / "runs" / "model", list[tuple[str, bool]]()
+    monkeypatch.setattr(module_under_test, "sync", lambda path: synced.append((path.name, folder.exists())))
+    write_checkpoint(folder, _bi_encoder(source), TENSORS, source=source)
+    names = {path.name for path in folder.rglob("*")}
+    assert {name for name, is_there in synced if not is_there} == {*names, "new"}
+    assert synced[-1] == ("runs", True)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 @pytest.mark.parametrize("when", ["writing", "renaming"])
 def test_failure_leaves_the_old_checkpoint_and_no_litter(
-    source: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    source: Path, monkeypatch: pytest.MonkeyPatch, when: str, error: type[BaseException]
 ) -> None:
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     spec, real = _bi_encoder(source), Path.rename
 
     def fail(*arguments: Any, **options: Any) -> None:
-        raise OSError("disk full")
+        raise error("disk full")
 
     if when == "writing":
         monkeypatch.setattr(module_under_test, "_copy_tokenizer", fail)
     else:
         monkeypatch.setattr(Path, "rename", lambda path, to: fail() if path.name == "new" else real(path, to))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(error, match="disk full"):
         write_checkpoint(source, spec, TENSORS, source=source)
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
     assert [path.name for path in source.parent.iterdir()] == ["source"]
@@ -243,6 +261,14 @@ def test_folder_with_other_files_is_not_replaced(source: Path, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"home holds other files than a checkpoint.*Give a new folder"):
         write_checkpoint(target, _bi_encoder(source), TENSORS, source=source)
     assert (target / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_router_is_copied_without_what_is_its_folders_own(source: Path, tmp_path: Path) -> None:
+    (source / "README.md").write_text("the card of another model")
+    (source / ".git").mkdir()
+    names = {path.name for path in source.iterdir()} - {"README.md", ".git"}
+    write_checkpoint(tmp_path / "saved", _bi_encoder(source, has_router=True), TENSORS, source=source)
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {*names, "config_sentence_transformers.json"}
 
 
 def test_source_without_tokenizer_is_named(source: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Texts through an engine: equal texts run once, and where memory does not suffice batches get smaller."""
 
 import logging
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,19 @@ def test_a_large_list_is_in_order_over_chunks(tokenizer: Tokenizer) -> None:
     rows, report = run_texts(engine, tokenizer, TEXTS)
     np.testing.assert_array_equal(rows, expected(tokenizer))
     assert report.num_texts == len(TEXTS)
+    assert {n.bit_count() for n in engine.texts_run} == {1}, "each other number of texts is a shape more to keep"
+
+
+def test_batches_that_have_the_device_to_themselves_run_in_the_callers_thread(tokenizer: Tokenizer) -> None:
+    threads = set()
+
+    class WatchedEngine(SmallEngine):
+        def run(self, batch: TokenBatch, *, is_alone: bool = True) -> np.ndarray:
+            threads.add(threading.current_thread())
+            return super().run(batch)
+
+    run_texts(WatchedEngine(), tokenizer, TEXTS, limits=BatchLimits(max_texts=1))
+    assert threads == {threading.current_thread()}
 
 
 def test_many_tokens_share_the_device_and_few_have_it_to_themselves(
@@ -147,7 +161,7 @@ def test_many_tokens_share_the_device_and_few_have_it_to_themselves(
     monkeypatch.setattr("rankwright.models.inference.FEW_TOKENS", 64)
     assert runs(texts=TEXTS) == {False}
     assert runs(texts=TEXTS, batches=1) == {True}
-    assert runs(texts=TEXTS[:1], batch_tokens=4096) == {True}, "one batch has nothing to share with"
+    assert runs(texts=TEXTS[:4], batch_tokens=4096) == {True}, "one batch has nothing to share with"
     assert runs(texts=TEXTS, chunk_texts=len(TEXTS) - 1) == {False}, "nor has the last chunk, if it is small"
 
 
@@ -169,3 +183,21 @@ def test_long_texts_are_tokenised_in_smaller_chunks(monkeypatch: pytest.MonkeyPa
     ]
     assert [texts[chunk] for chunk in inference._chunks(["a"] * 5, 2)] == [texts[0:2], texts[2:4], texts[4:5]]
     assert inference._chunks([], 2) == []
+
+
+@pytest.mark.parametrize(("keeps_end", "expected"), [(False, [3]), (True, [1, 1, 1])])
+def test_chunks_are_as_large_as_what_is_tokenised_of_their_texts(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, keeps_end: bool, expected: list[int]
+) -> None:
+    """Of a text whose end is kept, that is all."""
+    sizes, real = [], Tokenizer.batch
+
+    def batch(self: Tokenizer, texts: list[str], **options: Any) -> Any:
+        sizes.append(len(texts))
+        return real(self, texts, **options)
+
+    monkeypatch.setattr(Tokenizer, "batch", batch)
+    monkeypatch.setattr(inference, "CHUNK_CHARS", 4000)
+    short = replace(tokenizer, max_length=8, keeps_end=keeps_end)
+    run_texts(SmallEngine(), short, ["word " * 500] * 3)
+    assert sizes == expected

@@ -10,7 +10,7 @@ from rankwright import BiEncoder
 from rankwright.errors import ConfigError, ShapeError
 from rankwright.models.activations import ACTIVATIONS, activation_path, apply_activation, sigmoid, softmax
 from rankwright.models.precision import quantize
-from rankwright.models.similarity import PAIRWISE, SIMILARITIES, check_similarity, rows_of, unit
+from rankwright.models.similarity import PAIRWISE, SIMILARITIES, array_of, check_similarity, rows_of, unit
 
 A = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
 B = np.array([[4.0, 3.0], [0.0, -2.0], [3.0, 4.0]], np.float32)
@@ -37,6 +37,20 @@ def test_no_rows_give_no_values(name: str) -> None:
 
 def test_the_null_vector_has_no_direction() -> None:
     assert unit(np.zeros((1, 3))).tolist() == [[0.0, 0.0, 0.0]]
+    np.testing.assert_allclose(unit(np.array([[3e-8, 4e-8]])), [[0.6, 0.8]], rtol=1e-6)
+
+
+def test_distances_of_texts_that_are_nearly_the_same_are_not_lost() -> None:
+    rows = unit(np.random.default_rng(0).normal(size=(20, 32)))
+    near = rows + np.float32(1e-5)
+    distances = SIMILARITIES["euclidean"](rows, near)
+    np.testing.assert_allclose(np.diag(distances), PAIRWISE["euclidean"](rows, near), rtol=1e-3)
+    np.testing.assert_allclose(np.diag(SIMILARITIES["euclidean"](rows, rows)), 0, atol=1e-7)
+
+
+def test_tensors_in_half_precision_are_widened() -> None:
+    assert array_of(torch.ones(2, dtype=torch.bfloat16)).dtype == np.float32
+    assert array_of(torch.ones(2, dtype=torch.int8)).dtype == np.int8
 
 
 def test_an_unknown_similarity_is_an_error() -> None:
@@ -121,6 +135,8 @@ def test_bytes_of_another_size_are_an_error_that_names_truncate_dim(tiny: Any) -
         "int8 embeddings are 16 wide, expected 32 (precision int8 or uint8) or 4 (binary or ubinary). "
         "If they were truncated, set the model's truncate_dim to what encode was given."
     )
+    with pytest.raises(ShapeError, match="int8 embeddings are 64 wide, expected 32"):
+        rows_of(np.zeros((1, 64), np.int8), 32)
     model.truncate_dim = 16
     assert model.similarity(levels, levels).shape == (2, 2)
 
@@ -129,6 +145,13 @@ def test_large_logits_do_not_overflow() -> None:
     with np.errstate(all="raise", under="ignore"):
         assert sigmoid(np.array([-1000.0, 0.0, 1000.0], np.float32)).tolist() == [0.0, 0.5, 1.0]
         assert softmax(np.array([[1000.0, 1000.0], [-1000.0, 1000.0]], np.float32)).tolist() == [[0.5, 0.5], [0.0, 1.0]]
+
+
+def test_scores_near_0_keep_their_order_and_are_what_torch_gives() -> None:
+    logits = np.linspace(-40, 40, 1601, dtype=np.float32)
+    scores = sigmoid(logits)
+    assert (np.diff(scores[logits < 0]) > 0).all()
+    np.testing.assert_allclose(scores, torch.sigmoid(torch.from_numpy(logits)).numpy(), rtol=1e-6)
 
 
 LOGITS = np.array([[-2.0, 0.5], [3.0, -0.1]], np.float32)

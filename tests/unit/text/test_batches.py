@@ -82,4 +82,5 @@ def test_known_batches() -> None:
         [4, 5],
         [6],
     ]
+    assert np.concatenate(plan_batches([5, 9] * 40, batch_tokens=90)).tolist() == [*range(1, 80, 2), *range(0, 80, 2)]
     assert plan_batches([], batch_tokens=10) == []

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, processors
 
-from rankwright.errors import DataError
+from rankwright.errors import DataError, ModelFormatError
 from rankwright.text import Truncation
 from rankwright.text.tokenizer import Tokenizer, dropped_tokens
 
@@ -97,6 +97,20 @@ def test_the_prompts_length_is_kept_where_pooling_leaves_it_out(template: str, l
     assert tokenizer.batch(["a"], prompt="query: ", pools_prompt=False)[0].prompt_length == length
     assert tokenizer.batch(["a"], prompt="query: ", pools_prompt=True)[0].prompt_length == 0
     assert tokenizer.batch(["a"], prompt="", pools_prompt=False)[0].prompt_length == 0
+
+
+def test_a_prompt_that_is_cut_ends_as_a_text_does() -> None:
+    assert Tokenizer(backend("BERT"), 3).prompt_length("query: a b") == 2, "[CLS] query [SEP], without its end"
+
+
+def test_a_token_beyond_the_table_is_refused_with_its_text() -> None:
+    made = backend("no special tokens")
+    made.add_tokens(["new"])
+    token = made.token_to_id("new")
+    expected = rf"text 2 holds 'new', which was added to the tokenizer with id {token}, but the model has {token} emb"
+    with pytest.raises(ModelFormatError, match=expected):
+        Tokenizer(made, 32, num_rows=token).batch(["a b", "c", "new a"])
+    assert Tokenizer(made, 32, num_rows=token + 1).batch(["new"])[0].ids_T.tolist() == [token]
 
 
 def test_a_model_without_types_gets_none() -> None:

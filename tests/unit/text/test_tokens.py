@@ -73,6 +73,8 @@ def test_no_texts_are_an_empty_batch() -> None:
 
 def test_reports_of_truncation_add_up() -> None:
     assert Truncation(3, 1, 10) + Truncation(4, 2, 5) == Truncation(7, 3, 15)
+    least = Truncation(1, 1, 2, at_least=True)
+    assert least + Truncation() == Truncation() + least == least
 
 
 @pytest.mark.parametrize("name", ["ids_T", "starts_B1", "prompt_length"])
