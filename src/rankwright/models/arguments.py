@@ -51,6 +51,24 @@ def refuse_arguments(given: Mapping[str, Any]) -> None:
             raise ConfigError(f"{name}={value!r:.80} has no effect in rankwright: {REFUSED_ARGUMENTS[name]}")
 
 
+def check_saving(train_datasets: object, *, safe_serialization: bool) -> None:
+    """Refuse ST's arguments of saving that cannot take effect.
+
+    Args:
+        train_datasets: names for ST's card.
+        safe_serialization: whether weights are written as safetensors.
+
+    Raises:
+        ConfigError: datasets, or not as safetensors.
+    """
+    refuse_arguments({"train_datasets": train_datasets})
+    if not safe_serialization:
+        raise ConfigError(
+            "safe_serialization=False: weights are written as safetensors only, which every library reads. "
+            "Leave it out."
+        )
+
+
 def one_of(values: Mapping[str, Any], default: Any = None) -> Any:
     """The value that was passed under one of several names for the same thing.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from rankwright.encoder.spec import Kind, ModelSpec, Pooling
 from rankwright.errors import ConfigError
-from rankwright.models.arguments import REFUSED_ATTRIBUTES, check_prompts, refuse_arguments
+from rankwright.models.arguments import REFUSED_ATTRIBUTES, check_prompts, check_saving
 from rankwright.models.describe import describe
 from rankwright.models.inference import BatchLimits, run_texts, run_tokens
 from rankwright.models.loading import Checkpoint, Wishes, open_checkpoint
@@ -177,12 +177,7 @@ class Model(ABC):
         """
         from rankwright.hub_upload import CARD, Destination, upload
 
-        refuse_arguments({"train_datasets": train_datasets})
-        if not safe_serialization:
-            raise ConfigError(
-                "safe_serialization=False: weights are written as safetensors only, which every library reads. "
-                "Leave it out."
-            )
+        check_saving(train_datasets, safe_serialization=safe_serialization)
         to = Destination(repo_id, token, private, revision, create_pr, exist_ok, replace_model_card)
         with TemporaryDirectory(prefix="rankwright-") as temporary:
             folder = Path(temporary) / "model"
@@ -198,13 +193,28 @@ class Model(ABC):
             message = commit_message or f"Add {type(self).__name__} model"
             return upload(folder, to, message=message, description=str(self) if create_pr else "")
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """ST's name of `save`.
+    def save_pretrained(
+        self,
+        path: str | Path,
+        model_name: str | None = None,
+        create_model_card: bool = True,
+        train_datasets: Sequence[str] | None = None,
+        safe_serialization: bool = True,
+    ) -> None:
+        """ST's name of `save`, with its arguments.
 
         Args:
-            folder: where.
+            path: where.
+            model_name: without effect, as no card is written: that is `train`'s, which knows what to say.
+            create_model_card: without effect.
+            train_datasets: refused; the message says what to do.
+            safe_serialization: only True; weights are written as safetensors.
+
+        Raises:
+            ConfigError: an argument that cannot take effect.
         """
-        self.save(folder)
+        check_saving(train_datasets, safe_serialization=safe_serialization)
+        self.save(path)
 
     def tokenize(self, texts: Sequence[Text], prompt: str = "") -> TokenBatch:
         """Texts (or pairs) as one packed batch.

@@ -229,6 +229,16 @@ def test_other_weights_are_in_a_new_model_and_the_first_is_left_alone(tiny: Any,
     assert model.prompts == prompts
 
 
+def test_save_pretrained_has_the_arguments_of_st(tiny: Any, tmp_path: Path) -> None:
+    model = CrossEncoder(tiny.cross_encoder("bert"))
+    model.save_pretrained(path=tmp_path / "a", model_name="a", create_model_card=False, safe_serialization=True)
+    assert CrossEncoder(tmp_path / "a").num_labels == 1
+    for refused in ({"safe_serialization": False}, {"train_datasets": ["some/pairs"]}):
+        with pytest.raises(ConfigError, match=f"^{next(iter(refused))}="):
+            model.save_pretrained(tmp_path / "b", **refused)
+    assert not (tmp_path / "b").exists()
+
+
 @pytest.mark.parametrize("save", ["save", "save_pretrained"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
 def test_a_saved_bi_encoder_is_the_same_to_the_bit(tiny: Any, tmp_path: Path, family: str, save: str) -> None:
