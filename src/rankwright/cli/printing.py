@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    is_unicode = "utf" in (sys.stdout.encoding or "utf")
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     sys.stdout.write(json.dumps(value, ensure_ascii=not is_unicode, indent=2) + "\n")
 
 
