@@ -129,8 +129,9 @@ def read_inputs(config: RunConfig, given: Inputs) -> Inputs:
 def hold_out(table: PairTable) -> tuple[PairTable, EvaluationData]:
     """Split rows by query: a tenth, by a hash of the queries, is for measuring.
 
-    Queries that are connected by a text which is a query in one row and a document in another (as in arguments compared
-    both ways) stay together, so that no pair is in both parts in reverse.
+    Queries of the same text under several ids, and those that are connected by a text which is a query in one row and a
+    document in another (as in arguments compared both ways), stay together, so that no pair is in both parts, also not
+    in reverse.
 
     Args:
         table: all rows.
@@ -167,7 +168,7 @@ def _part(table: PairTable, rows: list[Any], name: str) -> PairTable:
 
 
 def _connected(rows: Sequence[LabelledPair | PositivePair]) -> list[str]:
-    """For each row a name of its group: its query, or the first query that texts on both sides connect it with."""
+    """For each row a name of its group: its query, or the first one that equal texts on either side connect it with."""
     keys = [row.query_id or row.query for row in rows]
     key_of_text = {row.query: key for row, key in zip(rows, keys, strict=True)}
     parent = {key: key for key in keys}
@@ -179,7 +180,7 @@ def _connected(rows: Sequence[LabelledPair | PositivePair]) -> list[str]:
         return key
 
     for row, key in zip(rows, keys, strict=True):
-        for text in row.texts[1:]:
+        for text in row.texts:
             if text in key_of_text:
                 first, second = sorted((root(key), root(key_of_text[text])))
                 parent[second] = first

@@ -62,7 +62,8 @@ def test_joined_batches_without_types_have_none() -> None:
     assert joined.starts_B1.dtype == np.int32
 
 
-def test_prompts_left_out_of_pooling_must_be_of_one_length() -> None:
-    with pytest.raises(ConfigError, match="have 2 and 0 tokens, and pooling leaves them out"):
-        join(pack([[1, 2, 3]], None, prompt_length=2), pack([[1]], None))
+@pytest.mark.parametrize(("first", "second"), [(2, 0), (0, 2)])
+def test_prompts_left_out_of_pooling_must_be_of_one_length(first: int, second: int) -> None:
+    with pytest.raises(ConfigError, match=f"have {first} and {second} tokens, and pooling leaves them out"):
+        join(pack([[1, 2, 3]], None, prompt_length=first), pack([[1, 2, 3]], None, prompt_length=second))
     assert join(pack([[1]], None, prompt_length=1), pack([[1]], None, prompt_length=1)).prompt_length == 1

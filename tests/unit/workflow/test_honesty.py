@@ -92,6 +92,17 @@ def test_pairs_compared_both_ways_are_held_out_together() -> None:
     assert not texts & {text for row in held.labelled for text in (row.query, row.document)}
 
 
+def test_a_query_under_several_ids_is_in_one_part_only() -> None:
+    rows = [
+        LabelledPair(f"question {i // 2}", f"answer {i // 2 + other}", 1.0 - other, query_id=f"q{i}")
+        for i in range(60)
+        for other in (0, 1)
+    ]
+    kept, held = hold_out(read_pairs(rows, name="asked twice"))
+    assert len(held.labelled) == 12
+    assert not {row.query for row in kept.rows} & {row.query for row in held.labelled}
+
+
 def test_a_loss_of_the_users_own_is_named_and_not_called_ours(tiny: Any, tmp_path: Path) -> None:
     data = judged_pairs(tmp_path / "pairs.jsonl")
     run = train(tiny.bi_encoder("bert"), data, loss=squared, out=tmp_path / "run", kind="cross-encoder", config=QUICK)
