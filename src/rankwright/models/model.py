@@ -423,7 +423,7 @@ class Model(ABC):
 
                 job = Job(prompt, pools_prompt, limits, tokenizer.max_length, task)
                 rows, self.truncation = pool.run(texts, job, chunk_size=workers.chunk_size, progress=progress)
-        self._say_what_was_cut()
+        self._say_what_was_cut(tokenizer.max_length)
         return rows
 
     def _run_tokens(
@@ -432,15 +432,15 @@ class Model(ABC):
         """The states of all tokens of each text."""
         route, tokenizer = self._route(task)
         rows, self.truncation = run_tokens(route.states.engine, tokenizer, texts, prompt=prompt, limits=limits)
-        self._say_what_was_cut()
+        self._say_what_was_cut(tokenizer.max_length)
         return rows
 
-    def _say_what_was_cut(self) -> None:
+    def _say_what_was_cut(self, max_length: int) -> None:
         cut = self.truncation
         if cut.num_truncated:
             message = "%d of %d texts were cut to %d tokens (%s%d tokens lost)"
             at_least = "at least " if cut.at_least else ""
-            logger.info(message, cut.num_truncated, cut.num_texts, self.max_length, at_least, cut.tokens_lost)
+            logger.info(message, cut.num_truncated, cut.num_texts, max_length, at_least, cut.tokens_lost)
 
     @contextmanager
     def _pool_for(self, workers: Workers) -> "Iterator[WorkerPool | None]":

@@ -1,6 +1,7 @@
 """Checkpoints opened: the routes of a router, the states of tokens, and models of a kind that is none of ours."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,22 @@ def test_a_task_without_a_route_is_an_error_that_names_those_with_one(tiny: Any)
         f"{model.folder}: its router sends texts of task='document' nowhere. Pass task= one of 'query', 'passage'."
     )
     assert model.encode("a", task="passage").shape == (16,)
+
+
+def with_lengths(folder: Path, base: Path) -> Path:
+    """A model that cuts queries to 8 tokens, and documents later."""
+    short = Transformer(str(base))
+    short.max_seq_length = 8
+    documents = [Transformer(str(base)), Pooling(HIDDEN, "mean")]
+    return save_modules(folder, [Router.for_query_document([short, Pooling(HIDDEN, "mean")], documents)])
+
+
+def test_texts_of_a_route_are_said_to_be_cut_to_its_own_length(tiny: Any, caplog: pytest.LogCaptureFixture) -> None:
+    model = BiEncoder(tiny.built(with_lengths, tiny.bi_encoder("bert")))
+    with caplog.at_level(logging.INFO, logger="rankwright"):
+        model.encode_query("a " * 20)
+    assert model.max_length > 8
+    assert "1 of 1 texts were cut to 8 tokens" in caplog.text
 
 
 def test_a_model_with_a_router_has_no_int8(tiny: Any) -> None:

@@ -70,6 +70,17 @@ def test_one_vector_is_one_row_and_three_axes_are_an_error() -> None:
         rows_of(A[None])
 
 
+def test_a_similarity_set_to_nothing_is_the_cosine(tiny: Any) -> None:
+    model = BiEncoder(tiny.bi_encoder("bert"), similarity="dot")
+    model.similarity_fn_name = None
+    np.testing.assert_allclose(model.similarity(A, B), EXPECTED["cosine"], atol=1e-6)
+
+
+def test_pairs_of_unequal_lists_are_an_error(tiny: Any) -> None:
+    with pytest.raises(ShapeError, match="pairs are of row i with row i, but there are 2 and 3 rows"):
+        BiEncoder(tiny.bi_encoder("bert")).similarity_pairwise(A, B)
+
+
 @pytest.mark.parametrize("name", SIMILARITIES)
 def test_a_model_compares_by_its_own_similarity(tiny: Any, name: str) -> None:
     model = BiEncoder(tiny.bi_encoder("bert"), similarity=name)
