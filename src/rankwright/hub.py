@@ -6,7 +6,7 @@ In: a path or a name such as "all-MiniLM-L6-v2" or "org/model". Out: the folder 
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,9 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 """The files that hold or list a module's tensors: the first that exists is downloaded, with its shards, and read."""
+
+_WITH_WEIGHTS = frozenset(["Transformer", "StaticEmbedding", "Dense", "LayerNorm"])
+"""Modules without whose weights a model is not whole."""
 
 LEVELS_FILE = "int8.safetensors"
 """How a quantised model's inputs are rounded; read by us alone, other libraries load the weights beside it."""
@@ -227,7 +230,9 @@ def _cached(source: _Source) -> Path | None:
     snapshot = path.parent
     files = [file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file()]
     folders = _module_folders(files, lambda file: snapshot / file)
-    has_weights = any(_join(folder, weights) in files for folder in folders for weights in WEIGHT_FILES)
+    holds = {folder: any(_join(folder, weights) in files for weights in WEIGHT_FILES) for folder in folders}
+    needs = [folder for folder, module in folders.items() if module in _WITH_WEIGHTS]
+    has_weights = all(holds[folder] for folder in needs) and any(holds.values())
     shards = [
         shard
         for file in _needed(files, folders, takes_code=source.takes_code)
@@ -237,27 +242,38 @@ def _cached(source: _Source) -> Path | None:
     return snapshot if has_weights and set(shards) <= set(files) else None
 
 
-def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> list[str]:
-    """The folders that modules.json names, the first module's first, and those that a router among them names."""
+def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> dict[str, str]:
+    """The folders that modules.json names, the first module's first, and those that a router among them names.
+
+    To each the class of its module, without the path that versions of sentence-transformers spell differently.
+    """
     if "modules.json" not in files:
-        return [""]
+        return {"": "Transformer"}
     listed = read_json(fetch("modules.json"))
     modules = [module for module in listed if isinstance(module, dict)] if isinstance(listed, list) else []
-    paths = [path for module in modules if isinstance(path := module.get("path"), str)] or [""]
-    folders = ["" if path == "." else path.removeprefix("./").strip("/") for path in paths]
+    folders: dict[str, str] = {}
+    for module in modules:
+        if isinstance(path := module.get("path"), str):
+            folder = "" if path == "." else path.removeprefix("./").strip("/")
+            folders.setdefault(folder, _class_name(module.get("type")))
+    folders = folders or {"": "Transformer"}
     for folder in list(folders):
         configs = [file for name in ROUTER_CONFIGS if (file := _join(folder, name)) in files]
         content = read_object(fetch(configs[0])) if configs else {}
         types = content.get("types")
         if "structure" in content and isinstance(types, dict):
-            folders += [_join(folder, name) for name in types]
+            folders |= {_join(folder, name): _class_name(module) for name, module in types.items()}
     return folders
 
 
-def _needed(files: Sequence[str], folders: Sequence[str], *, takes_code: bool) -> list[str]:
+def _class_name(module_type: object) -> str:
+    return str(module_type).rpartition(".")[2]
+
+
+def _needed(files: Sequence[str], folders: Iterable[str], *, takes_code: bool) -> list[str]:
     """Configs and tokenizer of the folders, one form of the weights of each, and the code if it is wanted."""
     needed = [file for file in files if takes_code and file.endswith(".py")]
-    for folder in dict.fromkeys(folders):
+    for folder in folders:
         present = {file.rpartition("/")[2]: file for file in files if file.rpartition("/")[0] == folder.strip("/")}
         weights = next((name for name in WEIGHT_FILES if name in present), None)
         needed += [

@@ -171,22 +171,65 @@ def test_unreachable_hub_leaves_the_cache(filled_cache: Any, hub: FakeHub) -> No
     assert "could not be fetched from the Hub" in absent["error"] and "Connect" in absent["cause"]
 
 
-def test_cache_without_all_shards_is_not_whole(tmp_path: Path, filled_cache: Any) -> None:
-    _, online = filled_cache
-    sharded = Path(online[2]["folder"])
-    copy = tmp_path / "models--org--sharded"
-    commit = commit_of(REPOSITORIES["org/sharded"])
-    snapshot = copy / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    (copy / "refs").mkdir()
-    (copy / "refs" / "main").write_text(commit)
-    for file in sharded.iterdir():
-        (snapshot / file.name).write_bytes(file.read_bytes())
+def _snapshot(cache: Path, name: str, files: dict[str, bytes]) -> Path:
+    """The folder of a model's newest files in a cache that is made by hand."""
+    snapshot = cache / f"models--{name.replace('/', '--')}" / "snapshots" / commit_of(files)
+    for file, content in files.items():
+        (snapshot / file).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / file).write_bytes(content)
+    refs = snapshot.parent.parent / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(commit_of(files))
+    return snapshot
+
+
+OLD, NEW = "sentence_transformers.models.{}", "sentence_transformers.base.modules.x.{}"
+ROUTER = {"types": {"query_0_StaticEmbedding": OLD.format("StaticEmbedding"), "d": NEW.format("Transformer")}}
+ROUTES = {"query": ["query_0_StaticEmbedding"], "document": ["d"]}
+WHOLE = [
+    (REPOSITORIES["org/sharded"], "model-2.safetensors"),
+    *(
+        (
+            {
+                "modules.json": json.dumps(
+                    [
+                        {"path": "", "type": spelling.format("Transformer")},
+                        {"path": "1_Pooling", "type": spelling.format("Pooling")},
+                        {"path": "2_Dense", "type": spelling.format("Dense")},
+                    ]
+                ).encode(),
+                "model.safetensors": b"s",
+                "1_Pooling/config.json": b"{}",
+                "2_Dense/pytorch_model.bin": b"p",
+            },
+            missing,
+        )
+        for spelling in (OLD, NEW)
+        for missing in ("model.safetensors", "2_Dense/pytorch_model.bin")
+    ),
+    *(
+        (
+            {
+                "modules.json": json.dumps([{"path": "", "type": NEW.format("Router")}]).encode(),
+                "router_config.json": json.dumps(ROUTER | {"structure": ROUTES}).encode(),
+                "query_0_StaticEmbedding/model.safetensors": b"s",
+                "d/model.safetensors": b"s",
+            },
+            missing,
+        )
+        for missing in ("query_0_StaticEmbedding/model.safetensors", "d/model.safetensors")
+    ),
+]
+
+
+@pytest.mark.parametrize(("files", "missing"), WHOLE)
+def test_cache_without_all_weights_is_not_whole(tmp_path: Path, files: dict[str, bytes], missing: str) -> None:
+    snapshot = _snapshot(tmp_path, "org/model", files)
     arguments: dict[str, Any] = {"kind": "bi-encoder", "cache_folder": tmp_path, "local_files_only": True}
-    assert resolve("org/sharded", **arguments) == snapshot
-    (snapshot / "model-2.safetensors").unlink()
+    assert resolve("org/model", **arguments) == snapshot
+    (snapshot / missing).unlink()
     with pytest.raises(HubError, match="nor whole in the Hub's cache, and local_files_only=True forbids"):
-        resolve("org/sharded", **arguments)
+        resolve("org/model", **arguments)
 
 
 def test_cache_folder_of_sentence_transformers_is_used(monkeypatch: pytest.MonkeyPatch, filled_cache: Any) -> None:
