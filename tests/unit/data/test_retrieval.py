@@ -204,6 +204,7 @@ def test_folder_can_be_trained_on_as_a_table(folder: Path) -> None:
     table = read_pairs(folder)
     assert table.rows == [PositivePair("not judged here", "Title alone", (), "q3", "d4")]
     assert (table.name, table.source, table.kind) == ("cities/train", str(folder), "positive")
+    assert table.sha256 == content_sha256(folder, split="train") != content_sha256(folder)
     assert read_pairs(str(folder), split="dev").name == "cities/dev"
     with pytest.raises(ConfigError, match=escape(f"columns were given, but {str(folder)!r} is a BEIR folder. Leave")):
         read_pairs(folder, columns={"query": "text"})
