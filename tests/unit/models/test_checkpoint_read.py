@@ -248,7 +248,7 @@ def test_older_names_of_the_transformers_config_are_tried(tmp_path: Path) -> Non
     ("config", "message"),
     [
         ({"transformer_task": "fill-mask"}, "has the transformer_task 'fill-mask', which rankwright does not run"),
-        ({"processing_kwargs": {"text": {}}}, "has the setting 'processing_kwargs'"),
+        ({"processing_kwargs": {"text": {"max_length": 8}}}, "has the setting 'processing_kwargs.text'"),
         ({"query_length": 32}, "has the setting 'query_length'"),
     ],
 )
