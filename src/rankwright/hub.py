@@ -103,11 +103,11 @@ def resolve(
     if "/" not in name and name.lower() not in _ROOT_NAMES:
         full_name = f"{_ORGANIZATIONS[kind]}/{name}"
     source = _Source(full_name, revision, cache_folder or environment.cache_folder, token, takes_code)
-    if not (local_files_only or environment.is_offline):
+    if not (local_files_only or environment.offline):
         return _download(source)
     cached = _cached(source)
     if cached is None:
-        reason = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE=1"
+        reason = "local_files_only=True" if local_files_only else environment.offline
         raise HubError(
             f"{source} is neither a folder (in {Path.cwd()}) nor whole in the Hub's cache, and {reason} forbids a "
             "download. Download it once without that setting, or give a folder."
@@ -117,16 +117,18 @@ def resolve(
 
 @dataclass(frozen=True)
 class _Environment:
-    is_offline: bool
+    """What the environment asks for; `offline` is the variable that forbids to ask the Hub, with its value, or None."""
+
+    offline: str | None
     cache_folder: str | None
 
 
 def _read_environment() -> _Environment:
     """The one place where the library reads environment variables; HF_TOKEN and HF_HOME are huggingface_hub's own."""
     truths = {"1", "true", "yes", "on"}
-    offline = (os.environ.get(key, "") for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    given = ((key, os.environ.get(key, "")) for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
     return _Environment(
-        is_offline=any(value.lower() in truths for value in offline),
+        offline=next((f"{key}={value}" for key, value in given if value.lower() in truths), None),
         cache_folder=os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None,
     )
 

@@ -146,11 +146,11 @@ def test_damaged_modules_are_named_and_odd_ones_left_to_the_reader(hub: FakeHub,
     assert "model.safetensors" in _files(odd["folder"])
 
 
-@pytest.mark.parametrize("how", ["HF_HUB_OFFLINE", "local_files_only"])
+@pytest.mark.parametrize("how", ["HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=true", "local_files_only=True"])
 def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache: Any, how: str) -> None:
     cache, online = filled_cache
     hub.requests.clear()
-    offline = {} if how == "local_files_only" else {how: "1"}
+    offline = {} if "local" in how else dict([how.split("=")])
     calls = [
         {"name": name, "kind": kind, "local_files_only": not offline}
         for name, kind in [("retriever", "bi-encoder"), ("retriever", "cross-encoder"), ("org/sharded", "bi-encoder")]
@@ -158,8 +158,23 @@ def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache
     calls.append({"name": "org/absent", "kind": "bi-encoder", "local_files_only": not offline})
     *answers, absent = hub.run(SCRIPT, calls, cache, NO_SOCKETS="1", **offline)
     assert answers == online[:3]
-    assert "forbids a download" in absent["error"] and how in absent["error"]
+    assert f"{how} forbids a download" in absent["error"]
     assert hub.requests == []
+
+
+def test_a_revision_is_read_by_its_own_modules(hub: FakeHub, tmp_path: Path) -> None:
+    old = CONFIGS | {"model.safetensors": b"1"}
+    new = {file: b"{}" for file in ("config.json", "2_Dense/config.json")} | {
+        "modules.json": json.dumps([{"path": ""}, {"path": "2_Dense"}]).encode(),
+        "model.safetensors": b"2",
+        "2_Dense/model.safetensors": b"d",
+    }
+    hub.repositories["org/two"] = Repository({"main": old | {"modules.json": b'[{"path": ""}]'}, "v2": new})
+    call = {"name": "org/two", "kind": "bi-encoder", "revision": "v2"}
+    online, cached = hub.run(SCRIPT, [call, call | {"local_files_only": True}], tmp_path)
+    assert _files(online["folder"]) == set(new)
+    assert (Path(online["folder"]) / "model.safetensors").read_bytes() == b"2"
+    assert cached == online
 
 
 def test_unreachable_hub_leaves_the_cache(filled_cache: Any, hub: FakeHub) -> None:
