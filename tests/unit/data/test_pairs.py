@@ -81,9 +81,10 @@ def test_pairs_are_records_too() -> None:
 
 def test_hash_of_records_follows_their_content() -> None:
     same = [read_pairs([GOOD]).sha256, read_pairs(iter([LabelledPair("who", "me", 1.0)])).sha256]
-    other = [read_pairs([GOOD | change]).sha256 for change in ({"query": "x"}, {"document": "x"}, {"label": 0})]
+    changes = ({"query": "x"}, {"document": "x"}, {"label": 0}, {"qid": "x"}, {"did": "x"})
+    other = [read_pairs([GOOD | change]).sha256 for change in changes]
     assert len(set(same)) == 1
-    assert len({*same, *other}) == 4
+    assert len({*same, *other}) == 6
 
 
 @pytest.mark.parametrize(
