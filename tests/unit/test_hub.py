@@ -40,11 +40,14 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
     "bert-base-uncased": CONFIGS | {"model.safetensors": b"s"},
     "org/own": {
         "config.json": b'{"auto_map": {"AutoConfig": "org/code--configuration.C", "AutoModel": "modeling.M"}}',
-        "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["org/code--tokenization.T", null]}}',
+        "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["org/words--tokenization.T", null]}}',
         "modeling.py": b"1",
         "model.safetensors": b"s",
+        "spiece.model": b"w",
+        "chat_template.jinja": b"{}",
     },
-    "org/code": {"configuration.py": b"2", "tokenization.py": b"3", "config.json": b"{}", "model.safetensors": b"c"},
+    "org/words": {"tokenization.py": b"3", "tokenizer.json": b"{}"},
+    "org/code": {"configuration.py": b"2", "config.json": b"{}", "model.safetensors": b"c"},
     "org/damaged": CONFIGS | {"modules.json": b"[{", "model.safetensors": b"s"},
     "org/odd": CONFIGS | {"modules.json": b'[5, {"path": 5}, {"type": "x"}]', "model.safetensors": b"s"},
 }
@@ -134,8 +137,8 @@ def test_code_comes_with_the_model_only_if_it_is_trusted(hub: FakeHub, tmp_path:
     call = {"name": "org/own", "kind": "bi-encoder", "takes_code": takes_code}
     (answer,) = hub.run(SCRIPT, [call], tmp_path)
     code = {"modeling.py"} if takes_code else set()
-    assert _files(answer["folder"]) == {"config.json", "tokenizer_config.json", "model.safetensors", *code}
-    elsewhere = list(tmp_path.rglob("models--org--code/snapshots/*/*"))
+    assert _files(answer["folder"]) == set(REPOSITORIES["org/own"]) - {"modeling.py"} | code
+    elsewhere = list(tmp_path.rglob("models--org--[cw]o*/snapshots/*/*"))
     assert {path.name for path in elsewhere} == ({"configuration.py", "tokenization.py"} if takes_code else set())
 
 

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from rankwright.encoder.spec import Dense, Normalize, Pooling
 from rankwright.errors import ModelFormatError, ValueRangeError
 from rankwright.models.checkpoint_read import read_spec, read_weights, transformer_folder
+from tests.tiny_modules import build_model2vec
 from tests.unit.models.checkpoint_folders import MODEL, module_folder, plain_folder, write_json
 
 SIGMOID = "torch.nn.modules.activation.Sigmoid"
@@ -198,6 +199,13 @@ def test_settings_are_read(tmp_path: Path) -> None:
     assert (spec.default_prompt_name, spec.similarity, spec.truncate_dim) == ("query", "dot", 4)
     assert (spec.max_length, spec.lower_case, spec.uses_type_ids) == (20, True, True)
     assert spec.config["hidden_size"] == 8
+
+
+@pytest.mark.parametrize(("normalize", "modules"), [({}, ()), ({"normalize": True}, (Normalize(),))])
+def test_model2vec_normalizes_only_where_it_says_so(tmp_path: Path, normalize: Any, modules: Any) -> None:
+    folder = build_model2vec(tmp_path / "static", modules=False)
+    write_json(folder / "config.json", {"model_type": "model2vec"} | normalize)
+    assert read_spec(folder, "bi-encoder").modules == modules
 
 
 def test_similarity_that_bi_encoders_do_not_have_is_ignored(tmp_path: Path) -> None:
