@@ -6,7 +6,7 @@ In: a path or a name such as "all-MiniLM-L6-v2" or "org/model". Out: the folder 
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,9 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 """The files that hold or list a module's tensors: the first that exists is downloaded, with its shards, and read."""
+
+_WITH_WEIGHTS = frozenset(["Transformer", "StaticEmbedding", "Dense", "LayerNorm"])
+"""Modules without whose weights a model is not whole."""
 
 LEVELS_FILE = "int8.safetensors"
 """How a quantised model's inputs are rounded; read by us alone, other libraries load the weights beside it."""
@@ -100,11 +103,11 @@ def resolve(
     if "/" not in name and name.lower() not in _ROOT_NAMES:
         full_name = f"{_ORGANIZATIONS[kind]}/{name}"
     source = _Source(full_name, revision, cache_folder or environment.cache_folder, token, takes_code)
-    if not (local_files_only or environment.is_offline):
+    if not (local_files_only or environment.offline):
         return _download(source)
     cached = _cached(source)
     if cached is None:
-        reason = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE=1"
+        reason = "local_files_only=True" if local_files_only else environment.offline
         raise HubError(
             f"{source} is neither a folder (in {Path.cwd()}) nor whole in the Hub's cache, and {reason} forbids a "
             "download. Download it once without that setting, or give a folder."
@@ -114,16 +117,18 @@ def resolve(
 
 @dataclass(frozen=True)
 class _Environment:
-    is_offline: bool
+    """What the environment asks for; `offline` is the variable that forbids to ask the Hub, with its value, or None."""
+
+    offline: str | None
     cache_folder: str | None
 
 
 def _read_environment() -> _Environment:
     """The one place where the library reads environment variables; HF_TOKEN and HF_HOME are huggingface_hub's own."""
     truths = {"1", "true", "yes", "on"}
-    offline = (os.environ.get(key, "") for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    given = ((key, os.environ.get(key, "")) for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
     return _Environment(
-        is_offline=any(value.lower() in truths for value in offline),
+        offline=next((f"{key}={value}" for key, value in given if value.lower() in truths), None),
         cache_folder=os.environ.get("SENTENCE_TRANSFORMERS_HOME") or None,
     )
 
@@ -227,7 +232,9 @@ def _cached(source: _Source) -> Path | None:
     snapshot = path.parent
     files = [file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*") if file.is_file()]
     folders = _module_folders(files, lambda file: snapshot / file)
-    has_weights = any(_join(folder, weights) in files for folder in folders for weights in WEIGHT_FILES)
+    holds = {folder: any(_join(folder, weights) in files for weights in WEIGHT_FILES) for folder in folders}
+    needs = [folder for folder, module in folders.items() if module in _WITH_WEIGHTS]
+    has_weights = all(holds[folder] for folder in needs) and any(holds.values())
     shards = [
         shard
         for file in _needed(files, folders, takes_code=source.takes_code)
@@ -237,27 +244,38 @@ def _cached(source: _Source) -> Path | None:
     return snapshot if has_weights and set(shards) <= set(files) else None
 
 
-def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> list[str]:
-    """The folders that modules.json names, the first module's first, and those that a router among them names."""
+def _module_folders(files: Sequence[str], fetch: Callable[[str], Path]) -> dict[str, str]:
+    """The folders that modules.json names, the first module's first, and those that a router among them names.
+
+    To each the class of its module, without the path that versions of sentence-transformers spell differently.
+    """
     if "modules.json" not in files:
-        return [""]
+        return {"": "Transformer"}
     listed = read_json(fetch("modules.json"))
     modules = [module for module in listed if isinstance(module, dict)] if isinstance(listed, list) else []
-    paths = [path for module in modules if isinstance(path := module.get("path"), str)] or [""]
-    folders = ["" if path == "." else path.removeprefix("./").strip("/") for path in paths]
+    folders: dict[str, str] = {}
+    for module in modules:
+        if isinstance(path := module.get("path"), str):
+            folder = "" if path == "." else path.removeprefix("./").strip("/")
+            folders.setdefault(folder, _class_name(module.get("type")))
+    folders = folders or {"": "Transformer"}
     for folder in list(folders):
         configs = [file for name in ROUTER_CONFIGS if (file := _join(folder, name)) in files]
         content = read_object(fetch(configs[0])) if configs else {}
         types = content.get("types")
         if "structure" in content and isinstance(types, dict):
-            folders += [_join(folder, name) for name in types]
+            folders |= {_join(folder, name): _class_name(module) for name, module in types.items()}
     return folders
 
 
-def _needed(files: Sequence[str], folders: Sequence[str], *, takes_code: bool) -> list[str]:
+def _class_name(module_type: object) -> str:
+    return str(module_type).rpartition(".")[2]
+
+
+def _needed(files: Sequence[str], folders: Iterable[str], *, takes_code: bool) -> list[str]:
     """Configs and tokenizer of the folders, one form of the weights of each, and the code if it is wanted."""
     needed = [file for file in files if takes_code and file.endswith(".py")]
-    for folder in dict.fromkeys(folders):
+    for folder in folders:
         present = {file.rpartition("/")[2]: file for file in files if file.rpartition("/")[0] == folder.strip("/")}
         weights = next((name for name in WEIGHT_FILES if name in present), None)
         needed += [

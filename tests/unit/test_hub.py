@@ -40,11 +40,14 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
     "bert-base-uncased": CONFIGS | {"model.safetensors": b"s"},
     "org/own": {
         "config.json": b'{"auto_map": {"AutoConfig": "org/code--configuration.C", "AutoModel": "modeling.M"}}',
-        "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["org/code--tokenization.T", null]}}',
+        "tokenizer_config.json": b'{"auto_map": {"AutoTokenizer": ["org/words--tokenization.T", null]}}',
         "modeling.py": b"1",
         "model.safetensors": b"s",
+        "spiece.model": b"w",
+        "chat_template.jinja": b"{}",
     },
-    "org/code": {"configuration.py": b"2", "tokenization.py": b"3", "config.json": b"{}", "model.safetensors": b"c"},
+    "org/words": {"tokenization.py": b"3", "tokenizer.json": b"{}"},
+    "org/code": {"configuration.py": b"2", "config.json": b"{}", "model.safetensors": b"c"},
     "org/damaged": CONFIGS | {"modules.json": b"[{", "model.safetensors": b"s"},
     "org/odd": CONFIGS | {"modules.json": b'[5, {"path": 5}, {"type": "x"}]', "model.safetensors": b"s"},
 }
@@ -134,8 +137,8 @@ def test_code_comes_with_the_model_only_if_it_is_trusted(hub: FakeHub, tmp_path:
     call = {"name": "org/own", "kind": "bi-encoder", "takes_code": takes_code}
     (answer,) = hub.run(SCRIPT, [call], tmp_path)
     code = {"modeling.py"} if takes_code else set()
-    assert _files(answer["folder"]) == {"config.json", "tokenizer_config.json", "model.safetensors", *code}
-    elsewhere = list(tmp_path.rglob("models--org--code/snapshots/*/*"))
+    assert _files(answer["folder"]) == set(REPOSITORIES["org/own"]) - {"modeling.py"} | code
+    elsewhere = list(tmp_path.rglob("models--org--[cw]o*/snapshots/*/*"))
     assert {path.name for path in elsewhere} == ({"configuration.py", "tokenization.py"} if takes_code else set())
 
 
@@ -146,11 +149,11 @@ def test_damaged_modules_are_named_and_odd_ones_left_to_the_reader(hub: FakeHub,
     assert "model.safetensors" in _files(odd["folder"])
 
 
-@pytest.mark.parametrize("how", ["HF_HUB_OFFLINE", "local_files_only"])
+@pytest.mark.parametrize("how", ["HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=true", "local_files_only=True"])
 def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache: Any, how: str) -> None:
     cache, online = filled_cache
     hub.requests.clear()
-    offline = {} if how == "local_files_only" else {how: "1"}
+    offline = {} if "local" in how else dict([how.split("=")])
     calls = [
         {"name": name, "kind": kind, "local_files_only": not offline}
         for name, kind in [("retriever", "bi-encoder"), ("retriever", "cross-encoder"), ("org/sharded", "bi-encoder")]
@@ -158,8 +161,23 @@ def test_cached_model_is_found_without_asking_the_hub(hub: FakeHub, filled_cache
     calls.append({"name": "org/absent", "kind": "bi-encoder", "local_files_only": not offline})
     *answers, absent = hub.run(SCRIPT, calls, cache, NO_SOCKETS="1", **offline)
     assert answers == online[:3]
-    assert "forbids a download" in absent["error"] and how in absent["error"]
+    assert f"{how} forbids a download" in absent["error"]
     assert hub.requests == []
+
+
+def test_a_revision_is_read_by_its_own_modules(hub: FakeHub, tmp_path: Path) -> None:
+    old = CONFIGS | {"model.safetensors": b"1"}
+    new = {file: b"{}" for file in ("config.json", "2_Dense/config.json")} | {
+        "modules.json": json.dumps([{"path": ""}, {"path": "2_Dense"}]).encode(),
+        "model.safetensors": b"2",
+        "2_Dense/model.safetensors": b"d",
+    }
+    hub.repositories["org/two"] = Repository({"main": old | {"modules.json": b'[{"path": ""}]'}, "v2": new})
+    call = {"name": "org/two", "kind": "bi-encoder", "revision": "v2"}
+    online, cached = hub.run(SCRIPT, [call, call | {"local_files_only": True}], tmp_path)
+    assert _files(online["folder"]) == set(new)
+    assert (Path(online["folder"]) / "model.safetensors").read_bytes() == b"2"
+    assert cached == online
 
 
 def test_unreachable_hub_leaves_the_cache(filled_cache: Any, hub: FakeHub) -> None:
@@ -171,22 +189,65 @@ def test_unreachable_hub_leaves_the_cache(filled_cache: Any, hub: FakeHub) -> No
     assert "could not be fetched from the Hub" in absent["error"] and "Connect" in absent["cause"]
 
 
-def test_cache_without_all_shards_is_not_whole(tmp_path: Path, filled_cache: Any) -> None:
-    _, online = filled_cache
-    sharded = Path(online[2]["folder"])
-    copy = tmp_path / "models--org--sharded"
-    commit = commit_of(REPOSITORIES["org/sharded"])
-    snapshot = copy / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    (copy / "refs").mkdir()
-    (copy / "refs" / "main").write_text(commit)
-    for file in sharded.iterdir():
-        (snapshot / file.name).write_bytes(file.read_bytes())
+def _snapshot(cache: Path, name: str, files: dict[str, bytes]) -> Path:
+    """The folder of a model's newest files in a cache that is made by hand."""
+    snapshot = cache / f"models--{name.replace('/', '--')}" / "snapshots" / commit_of(files)
+    for file, content in files.items():
+        (snapshot / file).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / file).write_bytes(content)
+    refs = snapshot.parent.parent / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(commit_of(files))
+    return snapshot
+
+
+OLD, NEW = "sentence_transformers.models.{}", "sentence_transformers.base.modules.x.{}"
+ROUTER = {"types": {"query_0_StaticEmbedding": OLD.format("StaticEmbedding"), "d": NEW.format("Transformer")}}
+ROUTES = {"query": ["query_0_StaticEmbedding"], "document": ["d"]}
+WHOLE = [
+    (REPOSITORIES["org/sharded"], "model-2.safetensors"),
+    *(
+        (
+            {
+                "modules.json": json.dumps(
+                    [
+                        {"path": "", "type": spelling.format("Transformer")},
+                        {"path": "1_Pooling", "type": spelling.format("Pooling")},
+                        {"path": "2_Dense", "type": spelling.format("Dense")},
+                    ]
+                ).encode(),
+                "model.safetensors": b"s",
+                "1_Pooling/config.json": b"{}",
+                "2_Dense/pytorch_model.bin": b"p",
+            },
+            missing,
+        )
+        for spelling in (OLD, NEW)
+        for missing in ("model.safetensors", "2_Dense/pytorch_model.bin")
+    ),
+    *(
+        (
+            {
+                "modules.json": json.dumps([{"path": "", "type": NEW.format("Router")}]).encode(),
+                "router_config.json": json.dumps(ROUTER | {"structure": ROUTES}).encode(),
+                "query_0_StaticEmbedding/model.safetensors": b"s",
+                "d/model.safetensors": b"s",
+            },
+            missing,
+        )
+        for missing in ("query_0_StaticEmbedding/model.safetensors", "d/model.safetensors")
+    ),
+]
+
+
+@pytest.mark.parametrize(("files", "missing"), WHOLE)
+def test_cache_without_all_weights_is_not_whole(tmp_path: Path, files: dict[str, bytes], missing: str) -> None:
+    snapshot = _snapshot(tmp_path, "org/model", files)
     arguments: dict[str, Any] = {"kind": "bi-encoder", "cache_folder": tmp_path, "local_files_only": True}
-    assert resolve("org/sharded", **arguments) == snapshot
-    (snapshot / "model-2.safetensors").unlink()
+    assert resolve("org/model", **arguments) == snapshot
+    (snapshot / missing).unlink()
     with pytest.raises(HubError, match="nor whole in the Hub's cache, and local_files_only=True forbids"):
-        resolve("org/sharded", **arguments)
+        resolve("org/model", **arguments)
 
 
 def test_cache_folder_of_sentence_transformers_is_used(monkeypatch: pytest.MonkeyPatch, filled_cache: Any) -> None:

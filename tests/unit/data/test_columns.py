@@ -45,11 +45,22 @@ def test_roles_are_found_by_name_in_the_order_of_the_file(found: str, expected: 
         ("query body label", {"document": "body"}, "query body label"),
         ("query document label score", {"label": "score"}, "query document score"),
         ("premise sentence2 label", {"query": "premise"}, "premise sentence2 label"),
+        ("answer passage label", {"query": "answer"}, "answer passage label"),
     ],
 )
 def test_mapping_wins_and_names_fill_the_rest(found: str, given: dict[str, str], expected: str) -> None:
     roles = find_columns(found.split(), given, place="f.csv")
     assert roles == dict(zip(("query", "document", "label"), expected.split(), strict=True))
+
+
+def test_a_named_id_leaves_the_others_out() -> None:
+    roles = find_columns(["query", "document", "qid", "key"], {"query_id": "key"}, place="f")
+    assert roles == {"query": "query", "positive": "document", "query_id": "key"}
+
+
+def test_space_around_a_name_is_no_part_of_it() -> None:
+    """As in a header that is written "query, document"."""
+    assert find_columns(["query", " document "], None, place="f") == {"query": "query", "positive": " document "}
 
 
 def test_naming_a_positive_leaves_the_labels_out() -> None:

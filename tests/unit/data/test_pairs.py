@@ -81,9 +81,10 @@ def test_pairs_are_records_too() -> None:
 
 def test_hash_of_records_follows_their_content() -> None:
     same = [read_pairs([GOOD]).sha256, read_pairs(iter([LabelledPair("who", "me", 1.0)])).sha256]
-    other = [read_pairs([GOOD | change]).sha256 for change in ({"query": "x"}, {"document": "x"}, {"label": 0})]
+    changes = ({"query": "x"}, {"document": "x"}, {"label": 0}, {"qid": "x"}, {"did": "x"})
+    other = [read_pairs([GOOD | change]).sha256 for change in changes]
     assert len(set(same)) == 1
-    assert len({*same, *other}) == 4
+    assert len({*same, *other}) == 6
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_flaw_of_a_row_is_named_with_line_value_and_remedy(
     tmp_path: Path, flaw: dict[str, object], message: str
 ) -> None:
     good = GOOD | {"qid": 1}
-    path = write_jsonl(tmp_path / "p.jsonl", [good, good, good | flaw, good])
+    path = write_jsonl(tmp_path / "p.jsonl", [good, good | {"label": 0}, good | flaw, good])
     with pytest.raises(DataError, match=f"^{escape(f'{path}:3: ')}.*{escape(message)}") as raised:
         read_pairs(path, label_range=(0, 1), integer_labels=True)
     assert "rows" not in str(raised.value)
@@ -172,8 +173,8 @@ def test_rows_with_the_same_flaw_are_counted(tmp_path: Path) -> None:
         read_pairs(path)
     assert str(raised.value).startswith(f"{path}:2: empty text in column 'document'")
     with pytest.raises(DataError, match=escape("records, row 2: empty text")) as raised:
-        read_pairs(rows[:6])
-    assert str(raised.value).endswith("This holds for 2 rows: rows 2, 5.")
+        read_pairs(rows[:15])
+    assert str(raised.value).endswith("This holds for 5 rows: rows 2, 5, 8, 11, 14.")
 
 
 def test_negatives_are_checked_one_by_one() -> None:

@@ -133,6 +133,7 @@ def test_flaw_of_a_text_is_named_with_its_line(folder: Path, file: str, row: obj
         ),
         (DEV + "q1\td2\tnan\n", ":5: 'nan' in column 'score' (judgment) is not a finite number. Write column 'score'"),
         (DEV + "q1\td1\t2\n", ":5: query 'q1' and document 'd1' have score 2 here and 1 before. Keep one judgment"),
+        (DEV + "q1\td1\t0\n", ":5: query 'q1' and document 'd1' have score 0 here and 1 before. Keep one judgment"),
         (DEV + "q1 d1 1\n", ":5: 1 fields, but the header has 3 (query-id, corpus-id, score). Put a text"),
         (HEADER, ": no judgments. Add lines below the header, or choose another split."),
     ],
@@ -163,6 +164,7 @@ def test_first_stage_keeps_the_scores_of_judged_queries(folder: Path, tmp_path: 
             "q1 Q0 d1 1 12.5",
             ":2: 'q1 Q0 d1 1 12.5' is no line of a run. Write `query-id Q0 document-id rank score tag`",
         ),
+        ("q1 Q0 d1 1 12.5 bm 25", ":2: 'q1 Q0 d1 1 12.5 bm 25' is no line of a run. Write `query-id Q0 document-id"),
         ("q1 Q0 d1 1 high bm25", ":2: 'q1 Q0 d1 1 high bm25' is no line of a run. Write `query-id Q0 document-id"),
         ("q1 Q0 d1 1 nan bm25", ":2: 'q1 Q0 d1 1 nan bm25' is no line of a run. Write `query-id Q0 document-id"),
         ("q9 Q0 d1 1 1 bm25", ":2: the query 'q9' is not in queries.jsonl. Add the query or remove the line."),
@@ -204,6 +206,7 @@ def test_folder_can_be_trained_on_as_a_table(folder: Path) -> None:
     table = read_pairs(folder)
     assert table.rows == [PositivePair("not judged here", "Title alone", (), "q3", "d4")]
     assert (table.name, table.source, table.kind) == ("cities/train", str(folder), "positive")
+    assert table.sha256 == content_sha256(folder, split="train") != content_sha256(folder)
     assert read_pairs(str(folder), split="dev").name == "cities/dev"
     with pytest.raises(ConfigError, match=escape(f"columns were given, but {str(folder)!r} is a BEIR folder. Leave")):
         read_pairs(folder, columns={"query": "text"})

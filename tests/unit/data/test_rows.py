@@ -69,6 +69,15 @@ def test_byte_order_mark_and_windows_line_ends_are_no_part_of_the_text(tmp_path:
     assert list(read_csv(path)) == [(2, {"query": "who", "document": "me"})]
     path = write(tmp_path, "bom.jsonl", b'\xef\xbb\xbf{"query": "who"}\r\n')
     assert list(read_jsonl(path)) == [(1, {"query": "who"})]
+    path = write(tmp_path, "joined.txt", "\ufeffa\n\ufeffb\n")
+    assert list(read_lines(path)) == [(1, "a\n"), (2, "\ufeffb\n")]
+    path = write(tmp_path, "windows.json", '[\r\n\t{"query": "who"},\r\n\t{"query": "what"}\r\n]\r\n')
+    assert list(read_json(path)) == [(2, {"query": "who"}), (3, {"query": "what"})]
+
+
+def test_columns_without_a_name_may_be_several(tmp_path: Path) -> None:
+    """As spreadsheets leave them at the end of each line."""
+    assert [row["q"] for _, row in read_csv(write(tmp_path, "empty.csv", "q,,\na,,\n"))] == ["a"]
 
 
 def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
@@ -89,8 +98,8 @@ def test_csv_line_is_where_a_row_begins_after_newlines_in_quotes(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["jsonl", "csv", "tsv", "json"])
 def test_byte_that_is_not_utf8_is_named_with_line_and_offset(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, f"latin.{name}", b"query\n" + "zażółć".encode("cp1250"))
-    expected = f"{path}:2: byte 0xbf at offset 8 of the file is not UTF-8. Save the file as UTF-8"
+    path = write(tmp_path, f"latin.{name}", "pytań\n".encode() + "zażółć".encode("cp1250"))
+    expected = f"{path}:2: byte 0xbf at offset 9 of the file is not UTF-8. Save the file as UTF-8"
     with pytest.raises(DataError, match=escape(expected)):
         list(read_lines(path))
     with pytest.raises(DataError, match="not UTF-8" if name != "jsonl" else "1: not JSON"):

@@ -61,6 +61,10 @@ def test_tokens_are_counted_by_the_given_function() -> None:
             {"negatives": {"type": "list", "elements": {"min": 0, "mean": 1.0, "max": 2}}},
         ),
         (
+            [{"negatives": ["a", "b"]}, {"negatives": ["c"]}],
+            {"negatives": {"type": "list", "elements": {"min": 1, "mean": 1.5, "max": 2}}},
+        ),
+        (
             [{"negative": "abc"}, {"negative": "d"}],
             {"negative": {"type": "string", "characters": {"min": 1, "mean": 2.0, "max": 3}}},
         ),

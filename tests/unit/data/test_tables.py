@@ -76,7 +76,8 @@ def test_dataset_object_gives_pairs_whatever_its_format() -> None:
 
 def test_dataset_keeps_lists_of_negatives() -> None:
     dataset = datasets.Dataset.from_dict({"anchor": ["a"], "positive": ["b"], "negatives": [["c", "d"]]})
-    assert read_pairs(dataset).rows == [PositivePair("a", "b", ("c", "d"))]
+    for given in (dataset, dataset.with_format("numpy")):
+        assert read_pairs(given).rows == [PositivePair("a", "b", ("c", "d"))]
 
 
 def test_dictionary_of_splits_gives_the_one_named_and_a_single_split_takes_none() -> None:
@@ -116,6 +117,12 @@ def test_training_rows_alone_are_not_measured_on_unasked(monkeypatch: pytest.Mon
     )
     with pytest.raises(ConfigError, match=escape(message)):
         evaluation_split("owner/name")
+
+
+def test_a_folder_without_a_split_to_measure_on_may_have_one_of_another_name(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "all.tsv").touch()
+    assert evaluation_split(tmp_path) is None
 
 
 @pytest.mark.parametrize(

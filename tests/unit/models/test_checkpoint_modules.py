@@ -14,7 +14,7 @@ from rankwright.encoder import activations_torch
 from rankwright.encoder.activations_torch import activation_function
 from rankwright.encoder.spec import Architecture, Dense, Dropout, LayerNorm, LogitScore, ModelSpec, Normalize, Pooling
 from rankwright.errors import MissingExtraError, ModelFormatError
-from rankwright.models.checkpoint_modules import TANH, Entry, check_sizes, read_modules
+from rankwright.models.checkpoint_modules import TANH, Entry, check_sizes, read_modules, read_routes
 from rankwright.models.checkpoint_read import read_spec
 from tests.unit.models.checkpoint_folders import MODEL, module_folder, plain_folder, write_json
 
@@ -364,3 +364,23 @@ def test_a_token_of_scores_is_one_of_the_vocabulary(tmp_path: Path) -> None:
 def test_a_dropout_without_a_config_has_the_rate_of_sentence_transformers(tmp_path: Path) -> None:
     entries = (Entry("StaticEmbedding", ""), Entry("Dropout", "1_Dropout"))
     assert read_modules(tmp_path, entries, "bi-encoder") == (Dropout(0.2),)
+
+
+def test_a_task_takes_the_route_that_sentence_transformers_gives_it(tmp_path: Path) -> None:
+    modules = [("1_Router", MODEL + "Router", None), ("2_Normalize", MODEL + "Normalize", None)]
+    folder = module_folder(plain_folder(tmp_path), *modules)
+    structure = {"query": ["a"], "text": ["b"], "exact": ["c"], "any": ["d"]}
+    mappings = {"('document', None)": "any", "('document', 'text')": "exact", "('other', None)": "any"}
+    types = {name: MODEL + "Normalize" for (name,) in structure.values()}
+    config = {"types": types, "structure": structure, "parameters": {"route_mappings": mappings}}
+    write_json(folder / "1_Router" / "router_config.json", config)
+    routes = read_routes(folder)
+    assert {task: routes[task][1].path[-1] for task in ("query", "document", "other", None)} == {
+        "query": "a",
+        "document": "c",
+        "other": "d",
+        None: "b",
+    }
+    assert [entry.path for entry in routes["query"]] == ["", "1_Router/a", "2_Normalize"]
+    write_json(folder / "1_Router" / "router_config.json", {"types": types, "structure": {"query": ["a"], "x": ["b"]}})
+    assert read_routes(folder)[None] == routes["query"], "the first, where nothing else is said"

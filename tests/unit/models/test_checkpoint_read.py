@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from rankwright.encoder.spec import Dense, Normalize, Pooling
 from rankwright.errors import ModelFormatError, ValueRangeError
 from rankwright.models.checkpoint_read import read_spec, read_weights, transformer_folder
+from tests.tiny_modules import build_model2vec
 from tests.unit.models.checkpoint_folders import MODEL, module_folder, plain_folder, write_json
 
 SIGMOID = "torch.nn.modules.activation.Sigmoid"
@@ -200,6 +201,13 @@ def test_settings_are_read(tmp_path: Path) -> None:
     assert spec.config["hidden_size"] == 8
 
 
+@pytest.mark.parametrize(("normalize", "modules"), [({}, ()), ({"normalize": True}, (Normalize(),))])
+def test_model2vec_normalizes_only_where_it_says_so(tmp_path: Path, normalize: Any, modules: Any) -> None:
+    folder = build_model2vec(tmp_path / "static", modules=False)
+    write_json(folder / "config.json", {"model_type": "model2vec"} | normalize)
+    assert read_spec(folder, "bi-encoder").modules == modules
+
+
 def test_similarity_that_bi_encoders_do_not_have_is_ignored(tmp_path: Path) -> None:
     module_folder(plain_folder(tmp_path), ("1_P", MODEL + "Pooling", MEAN), similarity_fn_name="maxsim")
     assert read_spec(tmp_path, "bi-encoder").similarity is None
@@ -248,7 +256,7 @@ def test_older_names_of_the_transformers_config_are_tried(tmp_path: Path) -> Non
     ("config", "message"),
     [
         ({"transformer_task": "fill-mask"}, "has the transformer_task 'fill-mask', which rankwright does not run"),
-        ({"processing_kwargs": {"text": {}}}, "has the setting 'processing_kwargs'"),
+        ({"processing_kwargs": {"text": {"max_length": 8}}}, "has the setting 'processing_kwargs.text'"),
         ({"query_length": 32}, "has the setting 'query_length'"),
     ],
 )
