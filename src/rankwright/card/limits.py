@@ -77,9 +77,7 @@ def _precision(group: Measured) -> list[str]:
     """How fine a difference the evaluation can see, and where it holds."""
     main = group.main
     known, bounds = "", main.intervals.get(main.primary)
-    if (
-        bounds and bounds[0] == bounds[1]
-    ):  # such as 1.0 for every query: no resample differs, whatever others would give
+    if bounds and bounds[0] == bounds[1]:  # such as 1.0 for every query: no resample differs
         known = f", too few or too alike to say how well {main.primary} is known"
     elif bounds:
         known = f", so {main.primary} is known to about +/- {number((bounds[1] - bounds[0]) / 2)} only"

@@ -39,7 +39,6 @@ AS_RECORDS = {"pandas": 'to_dict("records")', "polars": "to_dicts()", "pyarrow":
 SPLIT_NAMES = ("train", "dev", "test", "validation", "valid", "val", "eval")
 """File names that say little without their folder: `quora/train.jsonl` is named "quora/train"."""
 
-
 EVALUATION_SPLITS = ("validation", "dev", "test")
 """Splits that are measured on where none is named, the first that there is."""
 

@@ -1,4 +1,4 @@
-"""A model of the kind that its files say.
+"""A model of the kind that its files say, and what is asked of a model of either kind.
 
 In: a folder or Hub name. Out: `BiEncoder` or `CrossEncoder`.
 """
@@ -44,3 +44,17 @@ def open_model(
     if kind not in CLASSES:
         raise ConfigError(f"kind={kind!r}: expected one of {', '.join(CLASSES)}.")
     return CLASSES[kind](name, engine=engine, dtype=dtype, device=device, max_length=max_length)
+
+
+def prompts_of(model: BiEncoder | CrossEncoder) -> tuple[str, str]:
+    """What a model puts before a query and before a document, unless it is told otherwise.
+
+    Args:
+        model: of either kind.
+
+    Returns:
+        Two texts; a cross-encoder has a prompt for the query only.
+    """
+    if isinstance(model, BiEncoder):
+        return model.prompt_of("query"), model.prompt_of("document")
+    return model.prompts[model.default_prompt_name] if model.default_prompt_name else "", ""

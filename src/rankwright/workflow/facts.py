@@ -16,9 +16,9 @@ from rankwright.config import CardConfig, LossConfig
 from rankwright.data import PairTable, table_statistics
 from rankwright.data.statistics import NUM_ROWS, NUM_SAMPLES, value_range
 from rankwright.models import BiEncoder, CrossEncoder
+from rankwright.models.opening import prompts_of
 from rankwright.text import Truncation
 from rankwright.workflow.measuring import EvaluationData
-from rankwright.workflow.verify_references import prompts_of
 
 PACKAGES = ("rankwright", "torch", "transformers", "accelerate", "datasets", "tokenizers", "openvino", "numpy")
 

@@ -27,10 +27,10 @@ from rankwright.evaluation.parity import (
 from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import identity
 from rankwright.models.checkpoint_read import transformer_folder
-from rankwright.models.opening import open_model
+from rankwright.models.opening import open_model, prompts_of
 from rankwright.text.tokens import Text
 from rankwright.workflow.facts import cpu_name
-from rankwright.workflow.verify_references import open_reference, prompts_of
+from rankwright.workflow.verify_references import open_reference
 from rankwright.workflow.verify_texts import Material, built_in_pairs, read_given_pairs
 
 MEASURED_S = 2.0

@@ -18,6 +18,7 @@ from rankwright.models import BiEncoder, CrossEncoder
 from rankwright.models.activations import apply_activation
 from rankwright.models.checkpoint_files import MODEL_TYPES
 from rankwright.models.checkpoint_read import transformer_folder
+from rankwright.models.opening import prompts_of
 from rankwright.models.similarity import unit
 from rankwright.text.tokens import Text
 
@@ -64,20 +65,6 @@ def open_reference(ours: BiEncoder | CrossEncoder) -> Reference:
                 f"Load it with {package} alone to see why."
             ) from err
     return Reference(f"rankwright ({ours.checkpoint.engine.name})", ours, None)
-
-
-def prompts_of(ours: BiEncoder | CrossEncoder) -> tuple[str, str]:
-    """What a model puts before a query and before a document, unless it is told otherwise.
-
-    Args:
-        ours: our model.
-
-    Returns:
-        Two texts; a cross-encoder has a prompt for the query only.
-    """
-    if isinstance(ours, BiEncoder):
-        return ours.prompt_of("query"), ours.prompt_of("document")
-    return ours.prompts[ours.default_prompt_name] if ours.default_prompt_name else "", ""
 
 
 def _is_installed(package: str, oldest: int) -> bool:
